@@ -473,6 +473,15 @@ func AdoptCtx(h unsafe.Pointer) (*Ctx, error) {
 	return newCtx(h, true), nil
 }
 
+// Gone reports whether there is no context of C behind x: it was not begun,
+// failed, was exported, detached or deleted. It waits for the call that is under
+// way.
+func (x *Ctx) Gone() bool {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	return x.c.h == nil || x.c.closed()
+}
+
 // Detach gives up an established context without deleting it: the gss_ctx_id_t
 // is the caller's. It waits for the call that is under way. The error is
 // ErrNoContext if there is none.

@@ -1,0 +1,516 @@
+package gssapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed2651813c/gss"
+)
+
+// DefaultFlags are what an initiator asks for if it is not told otherwise:
+// mutual authentication, replay and sequence detection, confidentiality and
+// integrity.
+const DefaultFlags = FlagMutual | FlagReplay | FlagSequence | FlagConf | FlagInteg
+
+// checkedFlags are those that, asked for and not granted, are an error. The
+// others are requests that the library is free to ignore (FlagDelegPolicy) or
+// that have no answer.
+const checkedFlags = FlagDeleg | FlagMutual | FlagReplay | FlagSequence | FlagConf | FlagInteg | FlagAnon | FlagDCEStyle
+
+// Order says which messages out of their sequence are taken nevertheless. The
+// zero value takes none. Duplicates, and messages too old to tell, never are.
+//
+// It has an effect with MIT only, which verifies a message before it looks at
+// its place. Heimdal 7.8 looks at the place first, and returns no message then.
+type Order uint8
+
+// What Order may allow.
+const (
+	AllowGap     Order = 1 << iota // messages before this one are missing (ErrGapToken)
+	AllowReorder                   // messages after this one have come already (ErrUnseqToken)
+)
+
+// tolerates reports whether the supplementary statuses in m may be overlooked.
+func (o Order) tolerates(m Major) bool {
+	allowed := Major(0)
+	if o&AllowGap != 0 {
+		allowed |= ErrGapToken
+	}
+	if o&AllowReorder != 0 {
+		allowed |= ErrUnseqToken
+	}
+	return m&^allowed == 0
+}
+
+// InitiatorOptions are how to establish a context. Every leg uses the same.
+type InitiatorOptions struct {
+	// Credential to authenticate with; nil is the default one.
+	Credential *Credential
+	// Mech is the mechanism; the zero value is Kerberos (MechKrb5), whatever the
+	// library's default is. MechSPNEGO negotiates among NegMechs.
+	Mech OID
+	// NegMechs are the mechanisms that SPNEGO may end in. None means Kerberos
+	// alone: no silent NTLM.
+	NegMechs []OID
+	// Flags are asked for besides DefaultFlags; Without are not asked for.
+	Flags, Without Flags
+	// Lifetime that is asked for, rounded up to seconds; 0 is the default.
+	Lifetime time.Duration
+	// Bindings of the channel that the tokens go over.
+	Bindings *ChannelBindings
+	// Order of messages that is accepted.
+	Order Order
+}
+
+// AcceptorOptions are how to accept a context. Every leg uses the same.
+type AcceptorOptions struct {
+	// Credential to accept with; nil is the default one: any service in the
+	// default keytab.
+	Credential *Credential
+	// Mechs that may come in. With MechSPNEGO among them, the others may come
+	// inside of it; MechSPNEGO alone means Kerberos inside of it, and not bare.
+	// None means Kerberos and SPNEGO: no NTLM.
+	Mechs []OID
+	// Require are flags without which a context is not accepted.
+	Require Flags
+	// Bindings of the channel that the tokens come over. An initiator that sends
+	// other bindings is refused; one that sends none is only with RequireBindings.
+	Bindings *ChannelBindings
+	// RequireBindings refuses an initiator that sent no bindings. ErrUnavailable
+	// where the library does not tell (all but MIT 1.19 and later).
+	RequireBindings bool
+	// Order of messages that is accepted.
+	Order Order
+}
+
+type state uint32
+
+const (
+	fresh       state = iota // no token yet
+	partial                  // in the midst of its tokens
+	established              //
+	failed                   // by C or by policy; deleted
+	gone                     // exported, detached or lost in an export
+	abandoned                // its ctx ended in the midst of a call; deleted
+	closed                   //
+)
+
+var stateText = [...]string{
+	fresh:     "nothing was exchanged yet: call Step first",
+	partial:   "the context is not established yet: go on with Step",
+	failed:    "the context failed to establish",
+	gone:      "the context has left this process: it was exported or detached",
+	abandoned: "the context was abandoned when its ctx ended",
+	closed:    "the context was closed",
+}
+
+// Context is a security context: one end of an authenticated connection. It is
+// safe for concurrent use.
+type Context struct {
+	ctx   *gss.Ctx
+	state atomic.Uint32
+
+	// Set when it is made.
+	initiator bool
+	target    *Name
+	cred      *Credential
+	mech      OID
+	first     []OID // that a first token may be of
+	final     []OID // that the context may end in
+	ask       Flags
+	require   Flags
+	lifetime  time.Duration
+	bindings  *ChannelBindings
+	bound     bool
+	order     Order
+
+	step    sync.Mutex // one Step at a time; guards failure
+	failure error
+
+	// Written before state says established.
+	flags     Flags
+	agreed    OID
+	source    *Name
+	delegated *Credential
+}
+
+// NewInitiator begins a context with target. It does no I/O and makes no call;
+// what is wrong with its arguments the first Step tells.
+func NewInitiator(target *Name, o *InitiatorOptions) *Context {
+	if o == nil {
+		o = new(InitiatorOptions)
+	}
+	c := &Context{
+		ctx: gss.NewCtx(), initiator: true, target: target, cred: o.Credential, mech: o.Mech, final: slices.Clone(o.NegMechs),
+		ask: (DefaultFlags | o.Flags) &^ o.Without, lifetime: o.Lifetime, bindings: cloneBindings(o.Bindings), order: o.Order,
+	}
+	if c.mech == "" {
+		c.mech = MechKrb5
+	}
+	if c.mech != MechSPNEGO {
+		c.final = []OID{c.mech}
+	}
+	if len(c.final) == 0 {
+		c.final = []OID{MechKrb5}
+	}
+	c.require = c.ask & checkedFlags
+	return c
+}
+
+// NewAcceptor waits for an initiator's first token. It does no I/O and makes no
+// call.
+func NewAcceptor(o *AcceptorOptions) *Context {
+	if o == nil {
+		o = new(AcceptorOptions)
+	}
+	c := &Context{
+		ctx: gss.NewCtx(), cred: o.Credential, first: slices.Clone(o.Mechs),
+		require: o.Require, bindings: cloneBindings(o.Bindings), bound: o.RequireBindings, order: o.Order,
+	}
+	if len(c.first) == 0 {
+		c.first = []OID{MechKrb5, MechSPNEGO}
+	}
+	for _, m := range c.first {
+		if m != MechSPNEGO {
+			c.final = append(c.final, m)
+		}
+	}
+	if len(c.final) == 0 {
+		c.final = []OID{MechKrb5}
+	}
+	return c
+}
+
+func cloneBindings(b *ChannelBindings) *ChannelBindings {
+	if b == nil {
+		return nil
+	}
+	n := *b
+	n.InitiatorAddress, n.AcceptorAddress, n.ApplicationData = slices.Clone(b.InitiatorAddress), slices.Clone(b.AcceptorAddress), slices.Clone(b.ApplicationData)
+	return &n
+}
+
+func (c *Context) is() state { return state(c.state.Load()) }
+
+// become changes the state, unless the context was closed meanwhile.
+func (c *Context) become(s state) bool {
+	for {
+		old := c.state.Load()
+		if state(old) == closed {
+			return false
+		}
+		if c.state.CompareAndSwap(old, uint32(s)) {
+			return true
+		}
+	}
+}
+
+// usable returns an error unless the context is established.
+func (c *Context) usable(op string) error {
+	if c == nil {
+		return refuse(op, ErrNoContext, "no context was given")
+	}
+	if s := c.is(); s != established {
+		return refuse(op, ErrNoContext, "%s", stateText[s])
+	}
+	return nil
+}
+
+// Step takes the peer's token and returns the one to send to it. An initiator
+// begins with no token. Call it until Established:
+//
+//   - A token that is not empty is sent, even if it comes with an error: it
+//     tells the peer what is wrong.
+//   - After an error the context is lost; more Steps return the same error.
+//   - Established and no error: done, once the token is sent.
+//
+// The error is ErrUnauthorized if what was required was not granted, or the
+// mechanism is not one of those allowed; else the library's.
+//
+// An initiator may ask a KDC and so block. ctx is looked at before the call,
+// when nothing is lost yet, and after it: then the context is abandoned. RFC
+// 2744, 5.1 and 5.19.
+func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
+	const op = "Step"
+	if c == nil {
+		return nil, refuse(op, ErrNoContext, "no context was given")
+	}
+	c.step.Lock()
+	defer c.step.Unlock()
+	switch s := c.is(); s {
+	case fresh, partial:
+	case established:
+		return nil, refuse(op, ErrFailure, "the context is established already")
+	case failed:
+		return nil, c.failure
+	default:
+		return nil, refuse(op, ErrNoContext, "%s", stateText[s])
+	}
+	if err := ended(ctx, op); err != nil {
+		return nil, err
+	}
+	var s *gss.Step
+	var err error
+	if c.initiator {
+		s, err = c.initiate(op, token)
+	} else {
+		s, err = c.accept(op, token)
+	}
+	var out []byte
+	if s != nil {
+		out = s.Token.Bytes()
+		s.Token.Release()
+	}
+	if err != nil {
+		c.fail(err)
+		return out, err
+	}
+	if err := ended(ctx, op); err != nil {
+		c.ctx.Delete()
+		c.become(abandoned)
+		return nil, err
+	}
+	if !s.Done {
+		if !c.become(partial) {
+			return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
+		}
+		return out, nil
+	}
+	if err := c.admit(op, s); err != nil {
+		c.fail(err)
+		return nil, err // no token: the peer must not believe that all is well
+	}
+	if !c.become(established) {
+		return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
+	}
+	return out, nil
+}
+
+// fail ends the context. The caller holds c.step.
+func (c *Context) fail(err error) {
+	c.failure = err
+	c.ctx.Delete()
+	c.become(failed)
+}
+
+func (c *Context) initiate(op string, token []byte) (*gss.Step, error) {
+	if c.target == nil {
+		return nil, refuse(op, ErrBadName, "there is no target: give NewInitiator a name")
+	}
+	if c.is() == fresh && len(token) > 0 {
+		return nil, refuse(op, ErrDefectiveToken, "the initiator speaks first: its first Step takes no token")
+	}
+	lifetime, err := seconds(op, c.lifetime)
+	if err != nil {
+		return nil, err
+	}
+	return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
+}
+
+func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
+	if c.is() == fresh {
+		if c.bound {
+			if err := c.canRequireBindings(op); err != nil {
+				return nil, err
+			}
+		}
+		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
+			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
+		}
+	}
+	return c.ctx.Accept(&gss.AcceptArgs{Cred: c.cred.thin(), Bindings: c.bindings, Token: token})
+}
+
+func (c *Context) canRequireBindings(op string) error {
+	if c.bindings == nil {
+		return refuse(op, ErrBadBindings, "bindings are required, and none were given: set Bindings")
+	}
+	l, err := gss.Library()
+	if err != nil {
+		return err
+	}
+	// Heimdal tells since the release after 7.8, which brought credential stores too.
+	if l.Kind == gss.KindMIT || l.Kind == gss.KindHeimdal && gss.Supports("gss_acquire_cred_from") {
+		return nil
+	}
+	return refuse(op, ErrUnavailable, "%v does not tell whether the initiator sent bindings, so they cannot be required", l)
+}
+
+// admit checks what was granted.
+func (c *Context) admit(op string, s *gss.Step) error {
+	if missing := c.require &^ s.Flags; missing != 0 {
+		return refuse(op, ErrUnauthorized, "%v required and not granted (granted: %v)", missing, s.Flags)
+	}
+	if c.bound && s.Flags&FlagChannelBound == 0 {
+		return refuse(op, ErrBadBindings, "the initiator sent no channel bindings, and they are required")
+	}
+	mech := s.Mech
+	if mech == MechSPNEGO || mech == "" { // Heimdal's word to initiators; what is inside a call of its own tells
+		i, err := c.ctx.Inquire()
+		if err != nil && !isGNU() {
+			return err
+		}
+		if i.Mech != "" {
+			mech = i.Mech
+		}
+	}
+	if mech != "" && !allowed(c.final, mech) {
+		return refuse(op, ErrUnauthorized, "the peers agreed on mechanism %v, which is not among those allowed", mech)
+	}
+	c.flags, c.agreed = s.Flags, mech
+	c.source, c.delegated = wrapName(s.Source), wrapCred(s.Delegated)
+	return nil
+}
+
+// allowed reports whether mech is one of those. Microsoft's and the drafts'
+// identifiers of Kerberos count as Kerberos.
+func allowed(mechs []OID, mech OID) bool {
+	const (
+		microsoft OID = "\x2a\x86\x48\x82\xf7\x12\x01\x02\x02" // 1.2.840.48018.1.2.2
+		draft     OID = "\x2b\x05\x01\x05\x02"                 // 1.3.5.1.5.2
+	)
+	if mech == microsoft || mech == draft {
+		mech = MechKrb5
+	}
+	return slices.Contains(mechs, mech)
+}
+
+// firstMech is the mechanism that an initiator's first token is of: RFC 2743,
+// 3.1, for those that are framed so. Empty if it cannot be told.
+func firstMech(token []byte) OID {
+	if len(token) == 0 {
+		return MechSPNEGO // asks the acceptor to begin (MS-SPNG 3.3.5.1)
+	}
+	if len(token) >= 7 && string(token[:7]) == "NTLMSSP" {
+		return MechNTLM
+	}
+	if token[0] == 0x6e { // a bare AP-REQ, as DCE has it
+		return MechKrb5
+	}
+	if token[0] != 0x60 || len(token) < 2 {
+		return ""
+	}
+	i := 2
+	if n := int(token[1]); n > 0x80 {
+		i += n - 0x80
+	}
+	if i+2 > len(token) || token[i] != 0x06 || token[i+1] > 0x7f || i+2+int(token[i+1]) > len(token) {
+		return ""
+	}
+	return OID(token[i+2 : i+2+int(token[i+1])])
+}
+
+// Established reports whether the context is, and is still here.
+func (c *Context) Established() bool { return c != nil && c.is() == established }
+
+// ContextInfo describes an established context.
+type ContextInfo struct {
+	Initiator *Name     // nil if the library does not tell
+	Acceptor  *Name     // nil if the library does not tell
+	Mech      OID       // within SPNEGO: the one that was agreed on
+	Flags     Flags     // granted
+	Expiry    time.Time // zero: never; of an expired context: not after now
+	Local     bool      // this end is the initiator
+}
+
+// Peer is the name of the other end; nil if it is not known.
+func (i *ContextInfo) Peer() *Name {
+	if i.Local {
+		return i.Acceptor
+	}
+	return i.Initiator
+}
+
+// Info tells about an established context; the names are the caller's. An
+// expired context has an Expiry that is not after now; MIT does not tell the
+// names of one that was imported. RFC 2744, 5.20.
+func (c *Context) Info() (*ContextInfo, error) {
+	const op = "Info"
+	if err := c.usable(op); err != nil {
+		return nil, err
+	}
+	i, err := c.ctx.Inquire()
+	info := &ContextInfo{Mech: c.agreed, Flags: c.flags, Local: c.initiator}
+	switch {
+	case err == nil:
+		info.Flags, info.Local = i.Flags, i.Local
+		info.Expiry = expiry(i.Lifetime)
+	case errors.Is(err, ErrContextExpired):
+		info.Expiry = time.Now()
+	case i != nil && isGNU():
+		// A stub. What the handshake told is kept here; the time has a call of its own.
+		left, err := c.ctx.Time()
+		if err != nil && !errors.Is(err, ErrContextExpired) {
+			return nil, err
+		}
+		info.Expiry = expiry(left)
+	default:
+		return nil, err
+	}
+	info.Initiator, info.Acceptor = either(i.Source, c.source), either(i.Target, c.target)
+	if i.Mech != "" {
+		info.Mech = i.Mech
+	}
+	return info, nil
+}
+
+// either is the name that the library told, or a copy of the one kept here.
+func either(told *gss.Name, kept *Name) *Name {
+	if told == nil && kept != nil {
+		told, _ = kept.thin().Duplicate()
+	}
+	return wrapName(told)
+}
+
+func isGNU() bool {
+	l, err := gss.Library()
+	return err == nil && l.Kind == gss.KindGNU
+}
+
+// Delegated returns the credential that the initiator delegated, or nil. It
+// outlives the context.
+func (c *Context) Delegated() *Credential {
+	if !c.Established() {
+		return nil
+	}
+	return c.delegated
+}
+
+// ProcessToken gives the library a token that the peer sent outside of Step and
+// that is no message. Modern mechanisms send none. ErrUnavailable on Heimdal,
+// where the call is not safe, and on GNU gss. RFC 2744, 5.25.
+func (c *Context) ProcessToken(token []byte) error {
+	if err := c.usable("ProcessToken"); err != nil {
+		return err
+	}
+	return c.ctx.ProcessToken(token)
+}
+
+// Close deletes the context. It is optional, and never waits: a call that is
+// under way goes on. Close more than once does nothing.
+func (c *Context) Close() error {
+	if c == nil {
+		return nil
+	}
+	c.state.Store(uint32(closed))
+	c.ctx.Delete()
+	return nil
+}
+
+// String tells the state of the context, for logs. It holds no secret.
+func (c *Context) String() string {
+	if c == nil {
+		return "gssapi.Context(nil)"
+	}
+	side := "acceptor"
+	if c.initiator {
+		side = "initiator"
+	}
+	names := [...]string{"fresh", "partial", "established", "failed", "gone", "abandoned", "closed"}
+	return fmt.Sprintf("gssapi.Context(%s, %s)", side, names[c.is()])
+}

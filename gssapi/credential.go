@@ -1,0 +1,265 @@
+package gssapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/seed2651813c/gss"
+)
+
+// Usage says what a credential is for.
+type Usage uint8
+
+// Usages.
+const (
+	Initiate Usage = iota // to log in with: tickets
+	Accept                // to be logged in to: a keytab
+	Both
+)
+
+// String returns initiate, accept or both.
+func (u Usage) String() string {
+	switch u {
+	case Initiate:
+		return "initiate"
+	case Accept:
+		return "accept"
+	case Both:
+		return "both"
+	}
+	return fmt.Sprintf("usage %d", uint8(u))
+}
+
+func (u Usage) thin() gss.CredUsage {
+	return [...]gss.CredUsage{gss.UsageInitiate, gss.UsageAccept, gss.UsageBoth}[u]
+}
+
+func usageOf(u gss.CredUsage) Usage {
+	switch u {
+	case gss.UsageInitiate:
+		return Initiate
+	case gss.UsageAccept:
+		return Accept
+	}
+	return Both
+}
+
+// CredentialOptions say which credential to acquire. It prints without its
+// secrets.
+type CredentialOptions struct {
+	// Name is whose credential; nil is the default identity (for Accept: any
+	// service in the keytab).
+	Name *Name
+	// Mechs are the mechanisms; none is what the library takes by default.
+	Mechs []OID
+	// Usage; the zero value is Initiate.
+	Usage Usage
+	// Lifetime that is asked for, rounded up to seconds; 0 is the default,
+	// Indefinite the longest.
+	Lifetime time.Duration
+	// Store says where credentials are, instead of the environment: the keys
+	// ccache, keytab, client_keytab, rcache, verify and password of MIT.
+	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
+	Store map[string]string
+	// Password of Name, to get initial credentials with. With a Store it is
+	// its key password.
+	Password string `json:"-"`
+}
+
+func (o CredentialOptions) redacted() string {
+	store := make([]string, 0, len(o.Store))
+	for _, k := range slices.Sorted(maps.Keys(o.Store)) {
+		v := o.Store[k]
+		if k == "password" {
+			v = "(redacted)"
+		}
+		store = append(store, k+":"+v)
+	}
+	password := ""
+	if o.Password != "" {
+		password = "(redacted)"
+	}
+	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:%v Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, store, password)
+}
+
+// Format prints the options for every verb, without the password.
+func (o CredentialOptions) Format(f fmt.State, verb rune) { io.WriteString(f, o.redacted()) }
+
+// LogValue makes slog print the options without the password.
+func (o CredentialOptions) LogValue() slog.Value { return slog.StringValue(o.redacted()) }
+
+// Credential proves who the holder is: tickets, keys, or both. It is safe for
+// concurrent use, and meant to be shared: acquiring costs as much as a
+// handshake.
+type Credential struct{ c *gss.Cred }
+
+func wrapCred(c *gss.Cred) *Credential {
+	if c == nil {
+		return nil
+	}
+	return &Credential{c}
+}
+
+// thin is the credential for C; nil, the default one, for nil.
+func (c *Credential) thin() *gss.Cred {
+	if c == nil {
+		return nil
+	}
+	return c.c
+}
+
+// Acquire gets a credential. Nil options are the default one to initiate with.
+// It may ask a KDC and so block; ctx is looked at before and after. The errors are
+// ErrNoCred (or ErrFailure, the libraries differ) when there is none, and
+// ErrUnavailable for what the library cannot do. RFC 2744, 5.2.
+func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
+	const op = "Acquire"
+	if o == nil {
+		o = new(CredentialOptions)
+	}
+	lifetime, err := o.check(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	var r *gss.CredResult
+	switch {
+	case o.Store != nil:
+		store := o.Store
+		if o.Password != "" {
+			if _, ok := store["password"]; ok {
+				return nil, refuse(op, ErrFailure, "there is a Password, and a password in the Store: give one")
+			}
+			store = maps.Clone(store)
+			store["password"] = o.Password
+		}
+		r, err = gss.AcquireCredFrom(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin(), store)
+	case o.Password != "":
+		if o.Name == nil {
+			return nil, refuse(op, ErrBadName, "a Password needs a Name: whose it is")
+		}
+		password := []byte(o.Password)
+		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, o.Mechs, o.Usage.thin())
+		clear(password)
+	default:
+		r, err = gss.AcquireCred(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin())
+	}
+	return acquired(ctx, op, r, err)
+}
+
+// check looks at ctx and at options before a call.
+func (o *CredentialOptions) check(ctx context.Context, op string) (lifetime uint32, err error) {
+	if err := ended(ctx, op); err != nil {
+		return 0, err
+	}
+	if o.Usage > Both {
+		return 0, refuse(op, ErrFailure, "%v is no usage: use Initiate, Accept or Both", o.Usage)
+	}
+	return seconds(op, o.Lifetime)
+}
+
+// acquired looks at ctx after a call: who gave up gets nothing to release.
+func acquired(ctx context.Context, op string, r *gss.CredResult, err error) (*Credential, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := ended(ctx, op); err != nil {
+		r.Cred.Release()
+		return nil, err
+	}
+	return wrapCred(r.Cred), nil
+}
+
+// Add returns a credential that has what c has and one element more: that of o,
+// which names exactly one mechanism and has neither Store nor Password. c is not
+// changed. It may ask a KDC. RFC 2744, 5.3.
+func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential, error) {
+	const op = "Add"
+	if c == nil || o == nil || len(o.Mechs) != 1 || o.Store != nil || o.Password != "" {
+		return nil, refuse(op, ErrFailure, "it takes a credential, and options with exactly one mechanism and neither Store nor Password")
+	}
+	lifetime, err := o.check(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.c.Add(o.Name.thin(), o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
+	return acquired(ctx, op, r, err)
+}
+
+// CredentialInfo is what a credential tells of itself.
+type CredentialInfo struct {
+	Name   *Name // nil for an acceptor of any name
+	Usage  Usage
+	Mechs  []OID
+	Expiry time.Time // zero: never; of an expired one: not after now
+}
+
+// Info inquires about the credential. It may ask a KDC, if MIT finds a client
+// keytab to refresh it from; ctx is looked at before and after. RFC 2744, 5.21.
+func (c *Credential) Info(ctx context.Context) (*CredentialInfo, error) {
+	return c.info(ctx, func(c *gss.Cred) (*gss.CredInfo, error) { return c.Inquire() }, "")
+}
+
+// MechInfo inquires about the element of one mechanism; its Expiry is the
+// earlier one of what initiates and what accepts. RFC 2744, 5.22.
+func (c *Credential) MechInfo(ctx context.Context, mech OID) (*CredentialInfo, error) {
+	return c.info(ctx, func(c *gss.Cred) (*gss.CredInfo, error) { return c.InquireByMech(mech) }, mech)
+}
+
+func (c *Credential) info(ctx context.Context, inquire func(*gss.Cred) (*gss.CredInfo, error), mech OID) (*CredentialInfo, error) {
+	const op = "Info"
+	if c == nil {
+		return nil, refuse(op, ErrNoCred, "no credential: Acquire one")
+	}
+	if err := ended(ctx, op); err != nil {
+		return nil, err
+	}
+	i, err := inquire(c.c)
+	if err != nil {
+		return nil, err
+	}
+	if err := ended(ctx, op); err != nil {
+		i.Name.Release()
+		return nil, err
+	}
+	info := &CredentialInfo{Name: wrapName(i.Name), Usage: usageOf(i.Usage), Mechs: i.Mechs}
+	lifetime := i.Lifetime
+	if mech != "" {
+		info.Mechs = []OID{mech}
+		switch info.Usage {
+		case Accept:
+			lifetime = i.AcceptorLifetime
+		case Both:
+			lifetime = min(lifetime, i.AcceptorLifetime)
+		}
+	}
+	info.Expiry = expiry(lifetime)
+	return info, nil
+}
+
+// Close releases the credential. It is optional. What uses it goes on.
+func (c *Credential) Close() error {
+	c.thin().Release()
+	return nil
+}
+
+// AdoptCredential takes ownership of a gss_cred_id_t of the loaded library that
+// C code of this process made. The error is ErrUnavailable if there are two
+// GSS-API libraries in the process: call gss.LoadAt first.
+func AdoptCredential(h unsafe.Pointer) (*Credential, error) {
+	c, err := gss.AdoptCred(h)
+	if err != nil {
+		return nil, err
+	}
+	return wrapCred(c), nil
+}
+
+// Detach gives the gss_cred_id_t to the caller, who releases it in C. The
+// Credential counts as closed. ErrNoCred if it was closed already, or a call
+// uses it now.
+func (c *Credential) Detach() (unsafe.Pointer, error) { return c.thin().Detach() }

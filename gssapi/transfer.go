@@ -1,0 +1,213 @@
+package gssapi
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/seed2651813c/gss"
+)
+
+//go:generate go run github.com/golang/mock/mockgen@v1.6.0 -source=transfer.go -destination=mock_transfer_test.go -package=gssapi
+
+// transferCalls are the calls that move a context between processes; tests put
+// faults in their place that no library will produce on demand.
+type transferCalls interface {
+	Export(x *gss.Ctx) (exportedToken, error)
+	Import(token []byte) (*gss.Ctx, error)
+	Time(x *gss.Ctx) (uint32, error)
+	Gone(x *gss.Ctx) bool
+	Delete(x *gss.Ctx)
+}
+
+// exportedToken is a token in the library's memory; Release overwrites it.
+type exportedToken interface {
+	Bytes() []byte
+	Release()
+}
+
+// thinCalls are those of the thin layer.
+type thinCalls struct{}
+
+func (thinCalls) Export(x *gss.Ctx) (exportedToken, error) {
+	b, err := x.Export()
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (thinCalls) Import(token []byte) (*gss.Ctx, error) { return gss.ImportSecContext(token) }
+func (thinCalls) Time(x *gss.Ctx) (uint32, error)       { return x.Time() }
+func (thinCalls) Gone(x *gss.Ctx) bool                  { return x.Gone() }
+func (thinCalls) Delete(x *gss.Ctx)                     { x.Delete() }
+
+// Export makes the context a token, with which another process on this host
+// that uses the same library goes on: see Import. The context is gone here:
+// every later use of it, from any goroutine, is ErrNoContext, and of several
+// Exports at once one gets the token. RFC 2744, 5.14.
+//
+// The token holds the keys of the context in clear. Send it to nobody but the
+// process that takes over, through a channel that nobody else can read or write,
+// and clear it afterwards:
+//
+//	token, err := c.Export()
+//	...
+//	clear(token)
+//
+// On an error there is no token. The context is kept:
+//
+//   - ErrUnavailable: it is not established yet, or was established without
+//     FlagTrans, or the library cannot export (GNU gss);
+//   - ErrContextExpired: it has expired. (MIT would export an expired SPNEGO
+//     context and could not import it.)
+//
+// It is ErrNoContext if nothing was exchanged yet, the handshake failed, or the
+// context was exported or closed before. After any other error of the library
+// it is as it was, unless the library deleted it: then the next use is
+// ErrNoContext.
+//
+// Neither credentials nor a delegated credential travel with a context. An MIT
+// token names the krb5.conf files of its exporter, and a process that cannot
+// read them cannot import it.
+func (c *Context) Export() ([]byte, error) { return c.export(thinCalls{}) }
+
+func (c *Context) export(calls transferCalls) ([]byte, error) {
+	const op = "Export"
+	if c != nil && c.is() == partial {
+		// MIT would export some of these, Heimdal 7.8 crashes.
+		return nil, refuse(op, ErrUnavailable, "the context is not established yet: finish with Step first")
+	}
+	if err := c.usable(op); err != nil {
+		return nil, err
+	}
+	if isGNU() {
+		return nil, refuse(op, ErrUnavailable, "GNU gss cannot export contexts: use MIT or Heimdal (GSSAPI_LIBRARY)")
+	}
+	if c.flags&FlagTrans == 0 {
+		return nil, refuse(op, ErrUnavailable, "the context was established without the right to be exported (flags: %v)", c.flags)
+	}
+	if _, err := calls.Time(c.ctx); err != nil {
+		return nil, err
+	}
+	token, err := calls.Export(c.ctx)
+	if err != nil {
+		if calls.Gone(c.ctx) {
+			c.become(gone)
+		}
+		return nil, err
+	}
+	c.become(gone)
+	defer token.Release()
+	return token.Bytes(), nil
+}
+
+// ImportOptions are what an imported or adopted context must be. What does not
+// fit is deleted, and an error.
+type ImportOptions struct {
+	// Require are flags that it must have.
+	Require Flags
+	// Peer is the name that its other end must have; nil is any.
+	Peer *Name
+	// Mech is the mechanism that it must be of; empty is any.
+	Mech OID
+	// Order of messages that is accepted.
+	Order Order
+}
+
+// Import makes the context of a token that another process on this host made
+// with Export, with the same library. It goes on where that one stopped,
+// sequence numbers included. Import a token once: two contexts of one token have
+// the same keys and numbers, and their peer takes one's messages for replays of
+// the other's. RFC 2744, 5.17.
+//
+// Import trusts the token. The libraries do not check it: MIT 1.20 can crash
+// on a changed one, Heimdal 7.8 on the first use of what it made of a cut one.
+// Take tokens from trusted peers over trusted channels only.
+//
+// The caller clears the token. Errors are ErrDefectiveToken and others of the
+// library for what it can tell, and those of ImportOptions: ErrUnauthorized.
+func Import(token []byte, o *ImportOptions) (*Context, error) {
+	return importContext(thinCalls{}, token, o)
+}
+
+func importContext(calls transferCalls, token []byte, o *ImportOptions) (*Context, error) {
+	x, err := calls.Import(token)
+	if err != nil {
+		return nil, err
+	}
+	return take("Import", calls, x, o)
+}
+
+// Adopt takes ownership of an established gss_ctx_id_t of the loaded library
+// that C code of this process made. The error is ErrUnavailable if there are two
+// GSS-API libraries in the process: call gss.LoadAt first. If the context is not
+// what o requires it is deleted.
+func Adopt(h unsafe.Pointer, o *ImportOptions) (*Context, error) {
+	x, err := gss.AdoptCtx(h)
+	if err != nil {
+		return nil, err
+	}
+	return take("Adopt", thinCalls{}, x, o)
+}
+
+// take makes a Context of what came from elsewhere, or deletes it.
+func take(op string, calls transferCalls, x *gss.Ctx, o *ImportOptions) (*Context, error) {
+	if o == nil {
+		o = new(ImportOptions)
+	}
+	c := &Context{ctx: x, order: o.Order}
+	i, err := x.Inquire()
+	expired := errors.Is(err, ErrContextExpired)
+	if err != nil && !expired {
+		calls.Delete(x)
+		return nil, err
+	}
+	c.flags, c.agreed, c.initiator = i.Flags, i.Mech, i.Local
+	c.source, c.target = wrapName(i.Source), wrapName(i.Target)
+	if err := c.fits(op, o, i.Open, expired); err != nil {
+		calls.Delete(x)
+		return nil, err
+	}
+	c.state.Store(uint32(established))
+	return c, nil
+}
+
+func (c *Context) fits(op string, o *ImportOptions, open, expired bool) error {
+	if !open {
+		return refuse(op, ErrNoContext, "the context is not established")
+	}
+	if missing := o.Require &^ c.flags; missing != 0 {
+		return refuse(op, ErrUnauthorized, "%v required, and the context has %v", missing, c.flags)
+	}
+	if o.Mech != "" && c.agreed != o.Mech {
+		if expired && c.agreed == "" {
+			return refuse(op, ErrContextExpired, "the context has expired, and its mechanism cannot be told")
+		}
+		return refuse(op, ErrUnauthorized, "the context is of mechanism %v, required is %v", c.agreed, o.Mech)
+	}
+	if o.Peer == nil {
+		return nil
+	}
+	peer := (&ContextInfo{Initiator: c.source, Acceptor: c.target, Local: c.initiator}).Peer()
+	if peer == nil && expired {
+		return refuse(op, ErrContextExpired, "the context has expired, and its peer cannot be told")
+	}
+	if !o.Peer.Equal(peer) {
+		return refuse(op, ErrUnauthorized, "the peer is %v, required is %v", peer, o.Peer)
+	}
+	return nil
+}
+
+// Detach gives the established gss_ctx_id_t to C code of this process, which
+// deletes it. The context is gone here. It waits for a call that is under way.
+func (c *Context) Detach() (unsafe.Pointer, error) {
+	if err := c.usable("Detach"); err != nil {
+		return nil, err
+	}
+	h, err := c.ctx.Detach()
+	if err != nil {
+		return nil, err
+	}
+	c.become(gone)
+	return h, nil
+}
