@@ -246,7 +246,7 @@ func (r *Realm) mitConf() string {
 	} {
 		fmt.Fprintf(&b, "  %s = %s\n", l[0], l[1])
 	}
-	fmt.Fprintf(&b, " }\n[logging]\n kdc = FILE:%s\n default = FILE:%s\n", r.path("kdc.log"), r.path("admin.log"))
+	fmt.Fprintf(&b, " }\n[logging]\n kdc = FILE:%s\n default = FILE:%s\n", r.path(kdcLog), r.path("admin.log"))
 	addText(&b, o.ExtraKDCConf)
 	return b.String()
 }
@@ -267,7 +267,7 @@ func (r *Realm) heimdalConf() string {
 		fmt.Fprintf(&b, "  %s = %s\n", l[0], l[1])
 	}
 	fmt.Fprintf(&b, " }\n[kadmin]\n default_keys = %s:pw-salt\n", strings.Join(o.Enctypes, ":pw-salt "))
-	fmt.Fprintf(&b, "[logging]\n kdc = 0-/FILE:%s\n default = FILE:%s\n", r.path("kdc.log"), r.path("admin.log"))
+	fmt.Fprintf(&b, "[logging]\n kdc = 0-/FILE:%s\n default = FILE:%s\n", r.path(kdcLog), r.path("admin.log"))
 	addText(&b, o.ExtraKDCConf)
 	return b.String()
 }

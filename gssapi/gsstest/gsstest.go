@@ -122,7 +122,6 @@ type Realm struct {
 	keytabs map[string]string
 	serial  int
 	closed  bool
-	done    bool // what Close does is done
 	err     error
 }
 
@@ -236,8 +235,8 @@ func (r *Realm) makeDir() error {
 	}
 	r.dir = dir
 	if i := strings.IndexFunc(dir, badInPath); i >= 0 {
-		// KRB5_CONFIG is a list with colons, and %{...} is expanded in krb5.conf.
-		return fmt.Errorf("gsstest: the directory %q has a character that cannot stand in a krb5.conf or in KRB5_CONFIG; set Options.Dir or TMPDIR", dir)
+		// KRB5_CONFIG is a list with colons, %{...} is expanded in krb5.conf, Heimdal splits at spaces.
+		return fmt.Errorf("gsstest: the directory %q has a space or another character that cannot stand in a krb5.conf or in KRB5_CONFIG; set Options.Dir or TMPDIR", dir)
 	}
 	remove := ""
 	if temp {
@@ -250,7 +249,7 @@ func (r *Realm) makeDir() error {
 }
 
 func badInPath(c rune) bool {
-	return c < ' ' || c == 0x7f || strings.ContainsRune(`:%"'{};,#*\`, c)
+	return c <= ' ' || c == 0x7f || strings.ContainsRune(`:%"'{};,#*\`, c)
 }
 
 // Close stops the KDC, waits for it, and removes the directory unless the caller chose it. It returns
@@ -310,16 +309,21 @@ func (r *Realm) Principal(name string) string {
 // Logs returns what the KDC has logged, for a look at why a test failed. It also works while the realm
 // is starting up or its KDC has died, but not after Close.
 func (r *Realm) Logs() string {
+	return strings.TrimSpace(r.log())
+}
+
+// kdcLog is the KDC's log and also takes its standard output and error. Both are appended.
+const kdcLog = "kdc.log"
+
+func (r *Realm) log() string {
 	if r.dir == "" {
 		return ""
 	}
-	var b strings.Builder
-	for _, f := range []string{"kdc.log", "kdc.out"} {
-		if text, err := os.ReadFile(r.path(f)); err == nil {
-			b.Write(text)
-		}
+	text, err := os.ReadFile(r.path(kdcLog))
+	if err != nil {
+		return "" // it has not been started
 	}
-	return strings.TrimSpace(b.String())
+	return string(text)
 }
 
 func (r *Realm) path(elem string) string { return filepath.Join(r.dir, elem) }

@@ -98,40 +98,46 @@ func (r *Realm) startKDC() error {
 		args = []string{r.tools.kdc, "-c", r.path("kdc.conf"), "--testing",
 			"--addresses=" + r.ip, "--ports=" + strconv.Itoa(r.port)}
 	}
-	p, err := r.guard.start(args, r.toolEnv(), r.dir, r.path("kdc.out"))
+	logged := len(r.log())
+	p, err := r.guard.start(args, r.toolEnv(), r.dir, r.path(kdcLog))
 	if err != nil {
 		return fmt.Errorf("gsstest: starting the KDC: %w", err)
 	}
 	r.proc = p
-	if err := r.awaitKDC(p); err != nil {
-		if strings.Contains(r.Logs(), "ddress already in use") {
-			err = fmt.Errorf("%w: %w", errPortInUse, err)
-		}
+	err = r.awaitKDC(p, logged)
+	if strings.Contains(r.log()[logged:], "ddress already in use") { // Heimdal's kdc goes on without TCP
+		err = errors.Join(errPortInUse, err)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("gsstest: the %s KDC did not start: %w", r.opts.KDC, err), r.stopKDC())
 	}
 	return nil
 }
 
-// awaitKDC waits until the port answers, the KDC has ended, or the time is up.
-func (r *Realm) awaitKDC(p *process) error {
+// awaitKDC waits until the KDC says that it is ready and its port answers, the KDC has ended, or the time
+// is up. The port alone could be somebody else's. The log before the offset is of an earlier start.
+func (r *Realm) awaitKDC(p *process, logged int) error {
+	ready := "commencing operation"
+	if r.opts.KDC == Heimdal {
+		ready = "KDC started"
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.Addr())
-		if err == nil {
-			c.Close()
-			if strings.Contains(r.Logs(), "ddress already in use") {
-				return errPortInUse // somebody else answers; Heimdal's kdc goes on without TCP
+		err := errors.New("it has not logged that it is ready")
+		if strings.Contains(r.log()[logged:], ready) {
+			var c net.Conn
+			if c, err = (&net.Dialer{}).DialContext(ctx, "tcp", r.Addr()); err == nil {
+				return c.Close()
 			}
-			return nil
 		}
 		select {
 		case <-p.done:
 			return fmt.Errorf("it ended with %v", p.status())
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer after %v: %w", r.Addr(), startTimeout, err)
+			return fmt.Errorf("%s is not served after %v: %w", r.Addr(), startTimeout, err)
 		case <-tick.C:
 		}
 	}

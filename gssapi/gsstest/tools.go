@@ -361,7 +361,8 @@ type KinitOptions struct {
 	// Password is the principal's password; empty: the key is taken from the KDC's database. The
 	// principal is made then if it does not exist.
 	Password string
-	// Lifetime is the life to ask for; zero: Options.TicketLifetime. It is rounded up to seconds.
+	// Lifetime is the life to ask for; zero: Options.TicketLifetime. It is rounded up to seconds. If
+	// it is longer than what the KDC allows, kinit accepts a renewable ticket instead.
 	Lifetime time.Duration
 	// Renewable is the renewable life to ask for; zero: not renewable.
 	Renewable time.Duration
