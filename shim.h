@@ -645,5 +645,7 @@ static inline gssgo_cred gssgo_acquire_cred_with_password(void *name, const unsi
     return r;
 }
 
+static inline const char *gssgo_check_version(void) { return gssgo_fn.gss_check_version(NULL); }
+
 #endif /* GSSGO_CHECKHEADER */
 #endif

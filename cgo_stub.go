@@ -1,0 +1,172 @@
+//go:build !cgo || !unix
+
+package gss
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// Without cgo, and on systems that are not Unix, programs compile: no library is
+// ever open, and every call answers ErrUnavailable. What is below the first few
+// functions is not reached then: it takes a handle to get there.
+
+var searchList []candidate
+
+var errStub = errors.New("this program was built without cgo (CGO_ENABLED=0), or for a system that this package has no C binding for: build it with CGO_ENABLED=1 on a Unix system, where a C compiler is needed and no -dev package")
+
+func unfit() error { return errStub }
+
+func openTable(file string, noload bool) (path string, err error) { return "", errStub }
+
+func fileOf(addr unsafe.Pointer) string { return "" }
+
+func globalWrap() unsafe.Pointer { return nil }
+
+func loadedAs(soname string) string { return "" }
+
+func secure() bool { return false }
+
+func symbol(name string) unsafe.Pointer { return nil }
+
+func hasSymbol(name string) bool { return false }
+
+func bound(function string) bool { return false }
+
+func libraryVersion() string { return "" }
+
+func buildID() []byte { return nil }
+
+func librariesInProcess() ([]string, bool) { return nil, false }
+
+func internOID(o OID) unsafe.Pointer { return nil }
+
+func createEmptyOIDSet() (status, unsafe.Pointer) { return status{uint32(ErrUnavailable), 0}, nil }
+
+func addOIDSetMember(oid, set unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func testOIDSetMember(oid, set unsafe.Pointer) (status, bool) {
+	return status{uint32(ErrUnavailable), 0}, false
+}
+
+func releaseOIDSet(set unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func oidSetCount(set unsafe.Pointer) int { return 0 }
+
+func oidSetAt(set unsafe.Pointer, i int) OID { return "" }
+
+func indicateMechs() (status, unsafe.Pointer) { return status{uint32(ErrUnavailable), 0}, nil }
+
+func inquireNamesForMech(mech unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func inquireMechsForName(name unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func releaseBuffer(b libBuffer, wipe bool) status { return status{uint32(ErrUnavailable), 0} }
+
+func displayStatus(code uint32, kind int, mech unsafe.Pointer, context *uint32) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func importName(name []byte, typ unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func displayName(name unsafe.Pointer) (status, libBuffer, OID) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}, ""
+}
+
+func compareName(a, b unsafe.Pointer) (status, bool) { return status{uint32(ErrUnavailable), 0}, false }
+
+func duplicateName(name unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func canonicalizeName(name, mech unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func exportName(name unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func releaseName(name unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func acquireCred(name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer, usage int32) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func addCred(cred, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func inquireCred(cred unsafe.Pointer) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func inquireCredByMech(cred, mech unsafe.Pointer) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func releaseCred(cred unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func initSecContext(ctx, cred, target, mech unsafe.Pointer, flags, lifetime uint32, cb bindings, token []byte) stepResult {
+	return stepResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func acceptSecContext(ctx, cred unsafe.Pointer, cb bindings, token []byte) stepResult {
+	return stepResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func processContextToken(ctx unsafe.Pointer, token []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func deleteSecContext(ctx unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func contextTime(ctx unsafe.Pointer) (status, uint32) { return status{uint32(ErrUnavailable), 0}, 0 }
+
+func inquireContext(ctx unsafe.Pointer) ctxInfoResult {
+	return ctxInfoResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func exportSecContext(ctx unsafe.Pointer) (s status, left unsafe.Pointer, token libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, nil, libBuffer{}
+}
+
+func importSecContext(token []byte) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func wrap(ctx unsafe.Pointer, conf bool, qop uint32, msg, room []byte) msgResult {
+	return msgResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func unwrap(ctx unsafe.Pointer, token, room []byte) msgResult {
+	return msgResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func getMIC(ctx unsafe.Pointer, qop uint32, msg, room []byte) msgResult {
+	return msgResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func verifyMIC(ctx unsafe.Pointer, msg, mic []byte) (status, uint32) {
+	return status{uint32(ErrUnavailable), 0}, 0
+}
+
+func wrapSizeLimit(ctx unsafe.Pointer, conf bool, qop, size uint32) (status, uint32) {
+	return status{uint32(ErrUnavailable), 0}, 0
+}
+
+func acquireCredFrom(name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer, usage int32, store []byte, pairs int) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func acquireCredWithPassword(name unsafe.Pointer, password []byte, lifetime uint32, mechs unsafe.Pointer, usage int32) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}

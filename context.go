@@ -1,0 +1,486 @@
+package gss
+
+import (
+	"runtime"
+	"strings"
+	"unsafe"
+)
+
+// Flags are the context flags of RFC 2744, 5.19 and its extensions.
+type Flags uint32
+
+// Context flags. Their values are the same in every library; what a library
+// does not know it ignores.
+const (
+	FlagDeleg         Flags = 1 << 0  // GSS_C_DELEG_FLAG
+	FlagMutual        Flags = 1 << 1  // GSS_C_MUTUAL_FLAG
+	FlagReplay        Flags = 1 << 2  // GSS_C_REPLAY_FLAG
+	FlagSequence      Flags = 1 << 3  // GSS_C_SEQUENCE_FLAG
+	FlagConf          Flags = 1 << 4  // GSS_C_CONF_FLAG
+	FlagInteg         Flags = 1 << 5  // GSS_C_INTEG_FLAG
+	FlagAnon          Flags = 1 << 6  // GSS_C_ANON_FLAG
+	FlagProtReady     Flags = 1 << 7  // GSS_C_PROT_READY_FLAG
+	FlagTrans         Flags = 1 << 8  // GSS_C_TRANS_FLAG
+	FlagChannelBound  Flags = 1 << 11 // GSS_C_CHANNEL_BOUND_FLAG
+	FlagDCEStyle      Flags = 1 << 12 // GSS_C_DCE_STYLE
+	FlagIdentify      Flags = 1 << 13 // GSS_C_IDENTIFY_FLAG
+	FlagExtendedError Flags = 1 << 14 // GSS_C_EXTENDED_ERROR_FLAG
+	FlagDelegPolicy   Flags = 1 << 15 // GSS_C_DELEG_POLICY_FLAG
+)
+
+var flagNames = map[Flags]string{
+	FlagDeleg: "deleg", FlagMutual: "mutual", FlagReplay: "replay", FlagSequence: "sequence", FlagConf: "conf",
+	FlagInteg: "integ", FlagAnon: "anon", FlagProtReady: "prot-ready", FlagTrans: "trans",
+	FlagChannelBound: "channel-bound", FlagDCEStyle: "dce-style", FlagIdentify: "identify",
+	FlagExtendedError: "extended-error", FlagDelegPolicy: "deleg-policy",
+}
+
+// String lists the flags by name with commas between them; "none" for none.
+func (f Flags) String() string {
+	var names []string
+	for i := range 32 {
+		if bit := Flags(1) << i; f&bit != 0 {
+			name, ok := flagNames[bit]
+			if !ok {
+				name = "0x" + hexDigits(uint32(bit))
+			}
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+func hexDigits(n uint32) string {
+	const digits = "0123456789abcdef"
+	s := ""
+	for ; n > 0; n >>= 4 {
+		s = string(digits[n&15]) + s
+	}
+	return s
+}
+
+// Address types of channel bindings: RFC 2744, 3.11.
+const (
+	AddrUnspec uint32 = 0   // GSS_C_AF_UNSPEC
+	AddrInet   uint32 = 2   // GSS_C_AF_INET
+	AddrNull   uint32 = 255 // GSS_C_AF_NULLADDR
+)
+
+// ChannelBindings tie a context to the channel it is established over: RFC
+// 2744, 3.11. Both ends give the same; most protocols use the application data
+// alone.
+type ChannelBindings struct {
+	InitiatorAddrType uint32
+	InitiatorAddress  []byte
+	AcceptorAddrType  uint32
+	AcceptorAddress   []byte
+	ApplicationData   []byte
+}
+
+// bindings are ChannelBindings as they cross: one block of bytes.
+type bindings struct {
+	have                bool
+	itype, atype        uint32
+	block               []byte
+	ilen, alen, datalen int
+}
+
+func (b *ChannelBindings) cross() bindings {
+	if b == nil {
+		return bindings{}
+	}
+	block := make([]byte, 0, len(b.InitiatorAddress)+len(b.AcceptorAddress)+len(b.ApplicationData))
+	block = append(append(append(block, b.InitiatorAddress...), b.AcceptorAddress...), b.ApplicationData...)
+	return bindings{true, b.InitiatorAddrType, b.AcceptorAddrType, block, len(b.InitiatorAddress), len(b.AcceptorAddress), len(b.ApplicationData)}
+}
+
+// Ctx is a gss_ctx_id_t. Calls on it are made one after the other.
+//
+// A context that failed to establish is deleted at once: nothing else may be
+// done with it (Heimdal 7.8 crashes on anything else). Until it is established
+// only Init or Accept, and Delete, reach C: Heimdal 7.8 aborts on most others.
+type Ctx struct {
+	c *cell
+
+	// Guarded by c.mu.
+	open   bool // was established
+	failed bool // never will be
+}
+
+// NewCtx returns an empty context, GSS_C_NO_CONTEXT, for Init or Accept. It
+// makes no call.
+func NewCtx() *Ctx { return newCtx(nil, false) }
+
+func newCtx(h unsafe.Pointer, open bool) *Ctx {
+	x := &Ctx{newCell(h, func(h unsafe.Pointer) { deleteSecContext(h) }), open, false}
+	runtime.AddCleanup(x, (*cell).close, x.c)
+	return x
+}
+
+// begin takes hold of the context for one call, and waits for the call that is
+// under way. open: the call is for established contexts.
+func (x *Ctx) begin(op string, open bool) (use, error) {
+	if x == nil {
+		return use{}, &Error{Op: op, Major: ErrNoContext, Text: "no context was given"}
+	}
+	if !x.c.hold() {
+		return use{}, &Error{Op: op, Major: ErrNoContext, Text: "the context was deleted"}
+	}
+	x.c.mu.Lock() // before the thread is taken: who waits here needs none
+	runtime.LockOSThread()
+	u := use{c: x.c, h: x.c.h, locked: true}
+	var text string
+	switch {
+	case x.c.closed():
+		text = "the context was deleted"
+	case !open && x.failed:
+		text = "the context failed to establish"
+	case !open && x.open:
+		text = "the context is established already"
+	case open && x.c.h == nil:
+		text = "there is no context: it was not begun, failed, was exported or given away"
+	case open && !x.open:
+		text = "the context is not established yet"
+	default:
+		return u, nil
+	}
+	u.end()
+	return use{}, &Error{Op: op, Major: ErrNoContext, Text: text}
+}
+
+// InitArgs are the arguments of gss_init_sec_context. Every leg gets the same,
+// but for Token.
+type InitArgs struct {
+	Cred     *Cred // nil: the default
+	Target   *Name
+	Mech     OID // empty: the library's default
+	Flags    Flags
+	Lifetime uint32 // seconds; 0: the default
+	Bindings *ChannelBindings
+	Token    []byte // from the acceptor; not read on the first leg
+}
+
+// AcceptArgs are the arguments of gss_accept_sec_context. Every leg gets the
+// same, but for Token.
+type AcceptArgs struct {
+	Cred     *Cred // nil: the default
+	Bindings *ChannelBindings
+	Token    []byte
+}
+
+// Step is what one leg returned. Its objects are the caller's.
+type Step struct {
+	Token     *Buffer // to be sent to the peer; nil if there is none. It may come with an error: it tells the peer about that
+	Done      bool    // the context is established
+	Mech      OID
+	Flags     Flags  // final when Done
+	Lifetime  uint32 // seconds from now
+	Source    *Name  // Accept: the initiator
+	Delegated *Cred  // Accept: the initiator's credential, if it sent one
+}
+
+// stepResult is what came back from C.
+type stepResult struct {
+	status
+	ctx               unsafe.Pointer
+	token             libBuffer
+	source, delegated unsafe.Pointer
+	mech              OID
+	flags, lifetime   uint32
+}
+
+// step takes ownership of what came back. The caller has begun x.
+//
+//gss:pinned
+func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
+	x.c.set(r.ctx)
+	s := &Step{Token: r.token.buffer(false), Mech: r.mech, Flags: Flags(r.flags), Lifetime: r.lifetime}
+	var err *Error
+	if r.failed() {
+		err = r.error(op, mech)
+	} else if r.ctx == nil {
+		err = &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no context"}
+	}
+	if err != nil {
+		if r.source != nil {
+			releaseName(r.source)
+		}
+		if r.delegated != nil {
+			releaseCred(r.delegated)
+		}
+		if h := x.c.take(); h != nil {
+			deleteSecContext(h)
+		}
+		x.failed = true
+		return s, err
+	}
+	s.Source, s.Delegated = newName(r.source), newCred(r.delegated)
+	s.Done = !r.continueNeeded()
+	x.open = s.Done
+	return s, nil
+}
+
+// Init calls gss_init_sec_context. On an error the context is deleted; the Step
+// that comes with it may have a token for the peer, and must be released by
+// Release of its Token. It may block on a KDC. RFC 2744, 5.19.
+func (x *Ctx) Init(a *InitArgs) (*Step, error) {
+	const op = "gss_init_sec_context"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if err := checkSize(op, "token", len(a.Token)); err != nil {
+		return nil, err
+	}
+	m, err := cOID(op, a.Mech)
+	if err != nil {
+		return nil, err
+	}
+	u, err := x.begin(op, false)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	t, err := a.Target.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer t.end()
+	c, err := a.Cred.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer c.end()
+	r := initSecContext(u.h, c.h, t.h, m, uint32(a.Flags), a.Lifetime, a.Bindings.cross(), a.Token)
+	return x.step(op, r, a.Mech)
+}
+
+// Accept calls gss_accept_sec_context. On an error the context is deleted; the
+// Step that comes with it may have a token for the peer. It does not ask a KDC.
+// RFC 2744, 5.1.
+func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
+	const op = "gss_accept_sec_context"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if err := checkSize(op, "token", len(a.Token)); err != nil {
+		return nil, err
+	}
+	u, err := x.begin(op, false)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	c, err := a.Cred.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer c.end()
+	r := acceptSecContext(u.h, c.h, a.Bindings.cross(), a.Token)
+	return x.step(op, r, r.mech)
+}
+
+// ProcessToken calls gss_process_context_token with a token that the peer sent
+// outside of establishment (RFC 2744, 5.25). The context may be gone
+// afterwards; the next call tells. RFC 2743 keeps it for old implementations.
+//
+// On Heimdal it answers ErrUnavailable without a call: Heimdal 7.8
+// (lib/gssapi/krb5/process_context_token.c) frees the context below the handle
+// that remains, and the next use of it crashes.
+func (x *Ctx) ProcessToken(token []byte) error {
+	const op = "gss_process_context_token"
+	if err := checkSize(op, "token", len(token)); err != nil {
+		return err
+	}
+	u, err := x.begin(op, true)
+	if err != nil {
+		return err
+	}
+	defer u.end()
+	if kind() == KindHeimdal || kind() == KindApple {
+		return &Error{Op: op, Major: ErrUnavailable, Text: "not called: Heimdal frees the context and leaves a handle that crashes"}
+	}
+	if s := processContextToken(u.h, token); s.failed() {
+		return s.error(op, "")
+	}
+	return nil
+}
+
+// Delete calls gss_delete_sec_context, now or when the call that is under way
+// is back; it does not wait for that. More calls do nothing. RFC 2744, 5.9.
+func (x *Ctx) Delete() {
+	if x != nil {
+		x.c.close()
+	}
+}
+
+// Time calls gss_context_time: seconds from now until the context expires,
+// Indefinite if it does not. On an expired one the error is ErrContextExpired.
+// RFC 2744, 5.7.
+func (x *Ctx) Time() (uint32, error) {
+	const op = "gss_context_time"
+	u, err := x.begin(op, true)
+	if err != nil {
+		return 0, err
+	}
+	defer u.end()
+	s, seconds := contextTime(u.h)
+	if s.failed() {
+		return 0, s.error(op, "")
+	}
+	if seconds == 0 {
+		return 0, &Error{Op: op, Major: ErrContextExpired}
+	}
+	return seconds, nil
+}
+
+// CtxInfo is what a context tells of itself.
+type CtxInfo struct {
+	Source, Target *Name // the caller's; either may be nil
+	Lifetime       uint32
+	Mech           OID
+	Flags          Flags
+	Local          bool // this end is the initiator
+	Open           bool
+}
+
+type ctxInfoResult struct {
+	status
+	source, target  unsafe.Pointer
+	mech            OID
+	flags, lifetime uint32
+	local, open     bool
+}
+
+// Inquire calls gss_inquire_context. On an expired context MIT answers
+// ErrContextExpired; the flags, Local and Open of the CtxInfo that comes with it
+// are valid, its names are nil. Heimdal answers with a lifetime of 0. GNU gss has
+// a stub that always fails. RFC 2744, 5.20.
+func (x *Ctx) Inquire() (*CtxInfo, error) {
+	const op = "gss_inquire_context"
+	u, err := x.begin(op, true)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	r := inquireContext(u.h)
+	info := &CtxInfo{newName(r.source), newName(r.target), r.lifetime, r.mech, Flags(r.flags), r.local, r.open}
+	if r.failed() {
+		return info, r.error(op, r.mech)
+	}
+	return info, nil
+}
+
+// Export calls gss_export_sec_context: the context leaves this process and
+// becomes a token, which holds its keys in clear. Send it to nobody but the
+// process that takes over. The Buffer is overwritten when it is released.
+//
+// On success the context is gone. On an error it is as it was, unless the
+// library deleted it: the handle is read again whatever the status is, and
+// every later call answers ErrNoContext if there is none.
+//
+// A library that reports success with nothing to import (Heimdal's NTLM) makes
+// ErrUnavailable; the context is gone then. RFC 2744, 5.14.
+func (x *Ctx) Export() (*Buffer, error) {
+	const op = "gss_export_sec_context"
+	u, err := x.begin(op, true)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	s, left, token := exportSecContext(u.h)
+	buf := token.buffer(true)
+	x.c.set(left)
+	if s.failed() {
+		buf.Release()
+		return nil, s.error(op, "")
+	}
+	// Only one may hold it: what an odd library left here is deleted.
+	if h := x.c.take(); h != nil {
+		deleteSecContext(h)
+	}
+	if buf.Len() <= 4+maxOID && emptyExport(buf.Bytes()) {
+		buf.Release()
+		return nil, &Error{Op: op, Major: ErrUnavailable, Text: "the library reported success and returned nothing that could be imported; the context is lost"}
+	}
+	return buf, nil
+}
+
+// emptyExport reports whether a token has no more than the header that the
+// library's dispatcher writes: nothing, or the mechanism's OID behind its length
+// (4 bytes in MIT, 2 in Heimdal 7.8).
+func emptyExport(token []byte) bool {
+	defer clear(token)
+	for _, width := range []int{4, 2} {
+		if len(token) < width {
+			continue
+		}
+		n := 0
+		for _, b := range token[:width] {
+			n = n<<8 | int(b)
+		}
+		if n > 0 && n == len(token)-width {
+			return true
+		}
+	}
+	return len(token) == 0
+}
+
+// ImportSecContext calls gss_import_sec_context: it makes the context that
+// another process exported. The token must come from a process that is trusted,
+// over a channel that nobody else can write: the libraries do not check it, and
+// one that was cut or changed crashes MIT 1.20 in the call and Heimdal 7.8 at the
+// first use of the context. RFC 2744, 5.17.
+func ImportSecContext(token []byte) (*Ctx, error) {
+	const op = "gss_import_sec_context"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if len(token) == 0 {
+		return nil, &Error{Op: op, Major: ErrDefectiveToken, Text: "the token is empty"}
+	}
+	if err := checkSize(op, "token", len(token)); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s, h := importSecContext(token)
+	if s.failed() {
+		if h != nil {
+			deleteSecContext(h)
+		}
+		return nil, s.error(op, "")
+	}
+	if h == nil {
+		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no context"}
+	}
+	return newCtx(h, true), nil
+}
+
+// AdoptCtx takes ownership of an established gss_ctx_id_t of the loaded library
+// that C made. Errors are ErrUnavailable when it cannot be certain whose handle
+// it is (see LoadAt), and ErrNoContext for nil.
+func AdoptCtx(h unsafe.Pointer) (*Ctx, error) {
+	const op = "adopt context"
+	if err := adoptable(op); err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, &Error{Op: op, Major: ErrNoContext, Text: "the handle is NULL"}
+	}
+	return newCtx(h, true), nil
+}
+
+// Detach gives up an established context without deleting it: the gss_ctx_id_t
+// is the caller's. It waits for the call that is under way. The error is
+// ErrNoContext if there is none.
+func (x *Ctx) Detach() (unsafe.Pointer, error) {
+	u, err := x.begin("detach context", true)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	return x.c.take(), nil
+}

@@ -1,0 +1,264 @@
+package gss
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// CredUsage says what a credential is for: RFC 2744, 5.2.
+type CredUsage int32
+
+// Usages.
+const (
+	UsageBoth     CredUsage = 0 // GSS_C_BOTH
+	UsageInitiate CredUsage = 1 // GSS_C_INITIATE
+	UsageAccept   CredUsage = 2 // GSS_C_ACCEPT
+)
+
+// Indefinite is the lifetime, in seconds, of what does not expire.
+const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
+
+// Cred is a gss_cred_id_t. It may be used by many calls at once. A nil *Cred
+// is GSS_C_NO_CREDENTIAL, the default credential; a released one never is.
+type Cred struct{ c *cell }
+
+func newCred(h unsafe.Pointer) *Cred {
+	if h == nil {
+		return nil
+	}
+	c := &Cred{newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
+	runtime.AddCleanup(c, (*cell).close, c.c)
+	return c
+}
+
+// begin takes hold of the credential for one call.
+func (c *Cred) begin(op string) (use, error) {
+	if c == nil {
+		runtime.LockOSThread()
+		return use{}, nil
+	}
+	if !c.c.hold() {
+		return use{}, &Error{Op: op, Major: ErrNoCred, Text: "the credential was released"}
+	}
+	runtime.LockOSThread()
+	return use{c: c.c, h: c.c.h}, nil
+}
+
+// CredResult is what the calls that make a credential tell of it.
+type CredResult struct {
+	Cred             *Cred
+	Mechs            []OID  // for which it has elements
+	Lifetime         uint32 // seconds from now, or Indefinite; of an initiator's element for Add
+	AcceptorLifetime uint32 // Add only
+}
+
+// credResult is what came back from C.
+type credResult struct {
+	status
+	cred, name, mechs          unsafe.Pointer
+	lifetime, acceptorLifetime uint32
+	usage                      int32
+}
+
+// result takes ownership of what came back.
+//
+//gss:pinned
+func (r credResult) result(op string, mech OID) (*CredResult, error) {
+	mechs := takeOIDSet(r.mechs)
+	if r.failed() {
+		if r.cred != nil {
+			releaseCred(r.cred)
+		}
+		return nil, r.error(op, mech)
+	}
+	if r.cred == nil {
+		return nil, &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no credential"}
+	}
+	return &CredResult{newCred(r.cred), mechs, r.lifetime, r.acceptorLifetime}, nil
+}
+
+// acquire runs one of the acquiring calls with a name and a set of mechanisms.
+func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Pointer) credResult) (*CredResult, error) {
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	u, err := name.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	set, err := oidSet(mechs)
+	if err != nil {
+		return nil, err
+	}
+	r := call(u.h, set)
+	var mech OID
+	if len(mechs) == 1 {
+		mech = mechs[0]
+	}
+	res, err := r.result(op, mech)
+	if set != nil {
+		releaseOIDSet(set)
+	}
+	return res, err
+}
+
+// AcquireCred calls gss_acquire_cred. A nil name is the default identity, no
+// mechs the library's default set; lifetime is in seconds, 0 for the default.
+// It may block on a KDC. RFC 2744, 5.2.
+func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
+	return acquire("gss_acquire_cred", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+		return acquireCred(name, lifetime, mechs, int32(usage))
+	})
+}
+
+// AcquireCredFrom calls gss_acquire_cred_from: AcquireCred with a credential
+// store instead of the environment, such as {"ccache": "FILE:/tmp/cc"},
+// {"keytab": "/etc/app.keytab"}. ErrUnavailable on Heimdal 7.8 and GNU gss. It
+// may block on a KDC.
+func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, store map[string]string) (*CredResult, error) {
+	const op = "gss_acquire_cred_from"
+	var block []byte
+	for _, k := range slices.Sorted(maps.Keys(store)) {
+		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(store[k], 0) {
+			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
+		}
+		block = append(append(append(append(block, k...), 0), store[k]...), 0)
+	}
+	defer clear(block) // it may hold a password
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
+		return acquireCredFrom(name, lifetime, mechs, int32(usage), block, len(store))
+	})
+}
+
+// AcquireCredWithPassword calls gss_acquire_cred_with_password: initial
+// credentials for name by its password, which the caller may clear afterwards.
+// MIT asks the KDC when the credential is first used, or here. It may block on a
+// KDC.
+func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
+	return acquire("gss_acquire_cred_with_password", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+		return acquireCredWithPassword(name, password, lifetime, mechs, int32(usage))
+	})
+}
+
+// Add calls gss_add_cred: a new credential that has the elements of c and one
+// more, for mech. A nil c starts from none. c is not changed. It may block on a
+// KDC. RFC 2744, 5.3.
+func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
+	const op = "gss_add_cred"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	m, err := cOID(op, mech)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	v, err := name.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer v.end()
+	return addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
+}
+
+// CredInfo is what a credential tells of itself.
+type CredInfo struct {
+	Name             *Name // the caller's; nil for an acceptor of any name
+	Lifetime         uint32
+	AcceptorLifetime uint32 // InquireByMech only
+	Usage            CredUsage
+	Mechs            []OID // Inquire only
+}
+
+//gss:pinned
+func (r credResult) info(op string, mech OID) (*CredInfo, error) {
+	mechs := takeOIDSet(r.mechs)
+	if r.failed() {
+		if r.name != nil {
+			releaseName(r.name)
+		}
+		return nil, r.error(op, mech)
+	}
+	return &CredInfo{newName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
+}
+
+// Inquire calls gss_inquire_cred; a nil c is the default initiator credential.
+// MIT may ask a KDC for it when a client keytab is configured. RFC 2744, 5.21.
+func (c *Cred) Inquire() (*CredInfo, error) {
+	const op = "gss_inquire_cred"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	u, err := c.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	return inquireCred(u.h).info(op, "")
+}
+
+// InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.
+func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
+	const op = "gss_inquire_cred_by_mech"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if mech == "" {
+		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
+	}
+	m, err := cOID(op, mech)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	return inquireCredByMech(u.h, m).info(op, mech)
+}
+
+// Release drops the credential. It does not wait; calls that are using it go
+// on. More calls do nothing.
+func (c *Cred) Release() {
+	if c != nil {
+		c.c.close()
+	}
+}
+
+// AdoptCred takes ownership of a gss_cred_id_t of the loaded library that C
+// made. Errors are ErrUnavailable when it cannot be certain whose handle it is
+// (see LoadAt), and ErrNoCred for nil.
+func AdoptCred(h unsafe.Pointer) (*Cred, error) {
+	const op = "adopt credential"
+	if err := adoptable(op); err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, &Error{Op: op, Major: ErrNoCred, Text: "the handle is NULL"}
+	}
+	return newCred(h), nil
+}
+
+// Detach gives up the credential without releasing it: the gss_cred_id_t is the
+// caller's. The error is ErrNoCred if it was released, or is in use by a call at
+// this moment.
+func (c *Cred) Detach() (unsafe.Pointer, error) {
+	if c == nil {
+		return nil, &Error{Op: "detach credential", Major: ErrNoCred, Text: "no credential was given"}
+	}
+	h, ok := c.c.takeAlone()
+	if !ok {
+		return nil, &Error{Op: "detach credential", Major: ErrNoCred, Text: "the credential was released, or a call is using it"}
+	}
+	return h, nil
+}

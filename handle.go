@@ -1,0 +1,133 @@
+package gss
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// live counts the names, credentials, contexts and buffers of C that are not
+// released.
+var live atomic.Int64
+
+// Live is the number of names, credentials, contexts and buffers of the C
+// library that this process holds. It is for tests and for monitoring: a number
+// that grows without end is a leak.
+func Live() int64 { return live.Load() }
+
+// cell holds one handle of the C library and counts who uses it. Its owner, a
+// Name, Cred or Ctx, has one reference; each call that is under way has one.
+// The handle is released by whoever drops the last: close does not wait, and a
+// handle is never pulled from under a call.
+type cell struct {
+	state atomic.Int64 // references, and closedBit once the owner's is gone
+	mu    sync.Mutex   // one call at a time, for contexts; short lookups for names
+	h     unsafe.Pointer
+	free  func(unsafe.Pointer) // releases h
+}
+
+const closedBit = int64(1) << 62
+
+func newCell(h unsafe.Pointer, free func(unsafe.Pointer)) *cell {
+	c := &cell{h: h, free: free}
+	c.state.Store(1)
+	if h != nil {
+		live.Add(1)
+	}
+	return c
+}
+
+// hold takes a reference; it fails once the cell is closed.
+func (c *cell) hold() bool {
+	for {
+		s := c.state.Load()
+		if s&closedBit != 0 {
+			return false
+		}
+		if c.state.CompareAndSwap(s, s+1) {
+			return true
+		}
+	}
+}
+
+// drop gives a reference back.
+func (c *cell) drop() {
+	if c.state.Add(-1) == closedBit {
+		c.release()
+	}
+}
+
+// close drops the owner's reference, once.
+func (c *cell) close() {
+	for {
+		s := c.state.Load()
+		if s&closedBit != 0 {
+			return
+		}
+		if c.state.CompareAndSwap(s, s|closedBit) {
+			c.drop()
+			return
+		}
+	}
+}
+
+func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
+
+// release is called once, by the last user.
+func (c *cell) release() {
+	if h := c.take(); h != nil {
+		c.free(h)
+	}
+}
+
+// set changes the handle; the caller has the cell for itself.
+func (c *cell) set(h unsafe.Pointer) {
+	switch {
+	case c.h == nil && h != nil:
+		live.Add(1)
+	case c.h != nil && h == nil:
+		live.Add(-1)
+	}
+	c.h = h
+}
+
+// take empties the cell without releasing the handle.
+func (c *cell) take() unsafe.Pointer {
+	h := c.h
+	c.set(nil)
+	return h
+}
+
+// takeAlone closes the cell and takes its handle if no call uses it.
+func (c *cell) takeAlone() (unsafe.Pointer, bool) {
+	if !c.state.CompareAndSwap(1, closedBit) {
+		return nil, false
+	}
+	return c.take(), true
+}
+
+// use is one call's hold on a handle. While it lasts the handle is valid, the
+// goroutine stays on its thread (the text of an error is per thread), and for a
+// context no other call is under way. The zero use is that of an object that
+// was not given: its handle is nil, GSS_C_NO_NAME and so on.
+type use struct {
+	c      *cell
+	h      unsafe.Pointer
+	locked bool // c.mu is held
+	copied bool // h is a duplicate, to be released at the end
+}
+
+// end gives back what begin took.
+func (u use) end() {
+	if u.copied {
+		u.c.free(u.h)
+	}
+	if u.c != nil {
+		if u.locked {
+			u.c.mu.Unlock()
+		}
+		u.c.drop()
+	}
+	runtime.UnlockOSThread()
+}
