@@ -61,6 +61,11 @@ typedef struct gss_iov_buffer_desc_struct {
     gss_buffer_desc buffer;
 } gss_iov_buffer_desc, *gss_iov_buffer_t;
 
+#ifdef GSSGO_PACKED
+#pragma pack(pop)
+#endif
+
+/* In gssapi_ext.h, which MIT does not pack; Heimdal 7.8 and GSS.framework have no such types. */
 typedef struct gss_key_value_element_struct {
     const char *key;
     const char *value;
@@ -70,10 +75,6 @@ typedef struct gss_key_value_set_struct {
     OM_uint32 count;
     gss_key_value_element_desc *elements;
 } gss_key_value_set_desc;
-
-#ifdef GSSGO_PACKED
-#pragma pack(pop)
-#endif
 
 /* ---- the table: result, name, arguments ---- */
 
