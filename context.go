@@ -217,7 +217,7 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 		x.failed = true
 		return s, err
 	}
-	s.Source, s.Delegated = newName(r.source), newCred(r.delegated)
+	s.Source, s.Delegated = mechanismName(r.source), newCred(r.delegated)
 	s.Done = !r.continueNeeded()
 	x.open = s.Done
 	return s, nil
@@ -299,7 +299,7 @@ func (x *Ctx) ProcessToken(token []byte) error {
 		return err
 	}
 	defer u.end()
-	if kind() == KindHeimdal || kind() == KindApple {
+	if heimdal() {
 		return &Error{Op: op, Major: ErrUnavailable, Text: "not called: Heimdal frees the context and leaves a handle that crashes"}
 	}
 	if s := processContextToken(u.h, token); s.failed() {
@@ -366,7 +366,7 @@ func (x *Ctx) Inquire() (*CtxInfo, error) {
 	}
 	defer u.end()
 	r := inquireContext(u.h)
-	info := &CtxInfo{newName(r.source), newName(r.target), r.lifetime, r.mech, Flags(r.flags), r.local, r.open}
+	info := &CtxInfo{mechanismName(r.source), mechanismName(r.target), r.lifetime, r.mech, Flags(r.flags), r.local, r.open}
 	if r.failed() {
 		return info, r.error(op, r.mech)
 	}

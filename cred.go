@@ -188,7 +188,7 @@ func (r credResult) info(op string, mech OID) (*CredInfo, error) {
 		}
 		return nil, r.error(op, mech)
 	}
-	return &CredInfo{newName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
+	return &CredInfo{mechanismName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
 }
 
 // Inquire calls gss_inquire_cred; a nil c is the default initiator credential.

@@ -7,22 +7,74 @@ import (
 
 // Name is a gss_name_t. It does not change, and may be used by many calls at
 // once.
-type Name struct{ c *cell }
+type Name struct {
+	c   *cell
+	how sharing
+}
 
-func newName(h unsafe.Pointer) *Name {
+// sharing says how calls on one name of Heimdal keep out of each other's way.
+//
+// Heimdal (7.8, lib/gssapi/mech/gss_names.c) adds to a name that was imported the
+// mechanism names that a call looks up, without a lock. A mechanism name does not
+// change; but one that came out of a SPNEGO context is of a kind of its own, which
+// compares unequal to the same name from elsewhere and crashes
+// gss_duplicate_name: see mechanismName.
+type sharing uint8
+
+const (
+	plain    sharing = iota // the library takes care, or the name does not change
+	imported                // each call works on a duplicate
+	adopted                 // not known what it is: one call at a time
+)
+
+func newName(h unsafe.Pointer, how sharing) *Name {
 	if h == nil {
 		return nil
 	}
-	n := &Name{newCell(h, func(h unsafe.Pointer) { releaseName(h) })}
+	if !heimdal() {
+		how = plain
+	}
+	n := &Name{newCell(h, func(h unsafe.Pointer) { releaseName(h) }), how}
 	runtime.AddCleanup(n, (*cell).close, n.c)
 	return n
 }
 
-// begin takes hold of the name for one call. A nil Name is GSS_C_NO_NAME.
+// heimdal reports whether the library is Heimdal, or Apple's descendant of it.
+func heimdal() bool { return kind() == KindHeimdal || kind() == KindApple }
+
+// mechanismName takes a name that a context told. What Heimdal 7.8's SPNEGO told
+// becomes the inner mechanism's name on its way out and in again.
 //
-// Heimdal (7.8, lib/gssapi/mech/gss_names.c) adds to a name the mechanism names
-// that a call looks up, without a lock: there each call works on a duplicate,
-// which is made under one.
+//gss:pinned
+func mechanismName(h unsafe.Pointer) *Name {
+	if h == nil || !heimdal() {
+		return newName(h, plain)
+	}
+	if inner := exportImport(h); inner != nil {
+		releaseName(h)
+		h = inner
+	}
+	return newName(h, plain)
+}
+
+// exportImport copies a mechanism name by its exported form; nil if it has none.
+//
+//gss:pinned
+func exportImport(h unsafe.Pointer) unsafe.Pointer {
+	s, buf := exportName(h)
+	b := buf.take()
+	typ, err := cOID("gss_import_name", NTExportName)
+	if s.failed() || err != nil {
+		return nil
+	}
+	s, inner := importName(b, typ)
+	if s.failed() {
+		return nil
+	}
+	return inner
+}
+
+// begin takes hold of the name for one call. A nil Name is GSS_C_NO_NAME.
 func (n *Name) begin(op string) (use, error) {
 	if n == nil {
 		runtime.LockOSThread()
@@ -31,10 +83,15 @@ func (n *Name) begin(op string) (use, error) {
 	if !n.c.hold() {
 		return use{}, &Error{Op: op, Major: ErrBadName, Text: "the name was released"}
 	}
-	runtime.LockOSThread()
 	u := use{c: n.c, h: n.c.h}
-	if kind() == KindHeimdal || kind() == KindApple {
+	switch n.how {
+	case adopted:
 		n.c.mu.Lock()
+		u.locked = true
+		runtime.LockOSThread()
+	case imported:
+		n.c.mu.Lock()
+		runtime.LockOSThread()
 		s, h := duplicateName(n.c.h)
 		n.c.mu.Unlock()
 		if s.failed() {
@@ -43,6 +100,8 @@ func (n *Name) begin(op string) (use, error) {
 			return use{}, err
 		}
 		u.h, u.copied = h, true
+	default:
+		runtime.LockOSThread()
 	}
 	return u, nil
 }
@@ -83,7 +142,10 @@ func ImportName(name []byte, typ OID) (*Name, error) {
 	if h == nil {
 		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no name"}
 	}
-	return newName(h), nil
+	if typ == NTExportName || typ == NTCompositeExport {
+		return newName(h, plain), nil
+	}
+	return newName(h, imported), nil
 }
 
 // Release drops the name. It does not wait; calls that are using the name go
@@ -143,8 +205,15 @@ func (n *Name) Duplicate() (*Name, error) {
 		return nil, err
 	}
 	defer u.end()
+	if heimdal() && n.how != imported {
+		h := exportImport(u.h)
+		if h == nil {
+			return nil, &Error{Op: op, Major: ErrUnavailable, Text: "Heimdal can duplicate a mechanism name by its exported form only, and this one has none"}
+		}
+		return newName(h, plain), nil
+	}
 	s, h := duplicateName(u.h)
-	return named(op, s, h, "")
+	return named(op, s, h, "", n.how)
 }
 
 // Canonicalize calls gss_canonicalize_name: the mechanism name (MN) of the name
@@ -164,13 +233,13 @@ func (n *Name) Canonicalize(mech OID) (*Name, error) {
 	}
 	defer u.end()
 	s, h := canonicalizeName(u.h, m)
-	return named(op, s, h, mech)
+	return named(op, s, h, mech, plain)
 }
 
 // named makes the Name that a call returned, or its error.
 //
 //gss:pinned
-func named(op string, s status, h unsafe.Pointer, mech OID) (*Name, error) {
+func named(op string, s status, h unsafe.Pointer, mech OID, how sharing) (*Name, error) {
 	if s.failed() {
 		if h != nil {
 			releaseName(h)
@@ -180,7 +249,7 @@ func named(op string, s status, h unsafe.Pointer, mech OID) (*Name, error) {
 	if h == nil {
 		return nil, &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no name"}
 	}
-	return newName(h), nil
+	return newName(h, how), nil
 }
 
 // Export calls gss_export_name: the canonical bytes of a mechanism name, fit for
@@ -231,7 +300,7 @@ func AdoptName(h unsafe.Pointer) (*Name, error) {
 	if h == nil {
 		return nil, &Error{Op: op, Major: ErrBadName, Text: "the handle is NULL"}
 	}
-	return newName(h), nil
+	return newName(h, adopted), nil
 }
 
 // Detach gives up the name without releasing it: the gss_name_t is the
