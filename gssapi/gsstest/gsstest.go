@@ -43,10 +43,10 @@ type KDC int
 const (
 	// MIT is krb5kdc, up in 25 to 100 ms. It is the default.
 	MIT KDC = iota
-	// Heimdal is Heimdal's kdc, up in 200 to 350 ms and 25 ms for each principal. Debian's package cannot be installed
-	// beside MIT's, so an unpacked one is used too: it is looked for below the directory named by the
-	// environment variable GSSTEST_HEIMDAL, below /usr/local/lib/gsstest/heimdal, and in the
-	// system's own directories.
+	// Heimdal is Heimdal's kdc, up in 200 to 350 ms and 25 ms more for each principal. Debian's package
+	// cannot be installed beside MIT's, so an unpacked one is used too: it is looked for below the
+	// directory named by the environment variable GSSTEST_HEIMDAL if that is set, and otherwise
+	// below /usr/local/lib/gsstest/heimdal and in the system's own directories.
 	Heimdal
 )
 
