@@ -53,7 +53,7 @@ missing() {
 
 become_root() {
 	[ "$(id -u)" != 0 ] || return 0
-	command -v sudo >/dev/null || die "needs root or sudo to install: $*"
+	command -v sudo >/dev/null || die "needs root or sudo to install: ${*%%|*}"
 	root=(sudo)
 }
 

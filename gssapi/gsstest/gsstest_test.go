@@ -15,6 +15,18 @@ import (
 	"time"
 )
 
+func TestMain(m *testing.M) {
+	if !supported {
+		_, err := Start(nil)
+		fmt.Println("nothing is tested here:", err)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // eachKDC runs a test on both KDCs. Neither may be missing: ci/install.sh installs them.
 func eachKDC(t *testing.T, f func(*testing.T, KDC)) {
 	for _, k := range []KDC{MIT, Heimdal} {
@@ -98,7 +110,7 @@ func TestRealm(t *testing.T) {
 		_, err = r.Kinit("carol", &KinitOptions{Password: "wrong"})
 		isError(t, err, "kinit carol@TEST.GSS")
 		isError(t, r.AddPassword("carol", "x"), "already exists")
-		must(t, r.AddPassword("dave", `o"p`[:1]+"p q"))
+		must(t, r.AddPassword("dave", "op q"))
 		_, err = r.Kinit("dave", &KinitOptions{Password: "op q"})
 		must(t, err)
 
