@@ -258,7 +258,7 @@ func TestMechanisms(t *testing.T) {
 		t.Errorf("Kerberos does not take host based services: %v", types)
 	}
 	_, err = InquireNamesForMech("\x2a\x03\x04")
-	if err == nil {
+	if err == nil && kind() != KindGNU { // 1.0.4 answers COMPLETE
 		t.Error("an unknown mechanism has name types")
 	}
 }
