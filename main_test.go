@@ -56,6 +56,10 @@ func runTests(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	// GNU gss: or it makes ~/.shishi.
 	os.Setenv("SHISHI_HOME", dir)
+	if err := os.WriteFile(filepath.Join(dir, "shishi.conf"), nil, 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if noRealm = startRealm(); noRealm == nil {
 		defer realm.Close()
 	}

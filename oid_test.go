@@ -263,6 +263,27 @@ func TestMechanisms(t *testing.T) {
 	}
 }
 
+// A mechanism that the library does not have is an error everywhere, not a crash:
+// Heimdal 7.8 is not careful in all of its functions.
+func TestUnknownMechanism(t *testing.T) {
+	needLibrary(t)
+	target := nameOf(t, "host@server.test", NTHostBasedService)
+	for _, mech := range []OID{"\x2a\x03\x04", MechIAKERB + "\x01"} {
+		for name, call := range map[string]func() error{
+			"Canonicalize":  func() error { _, err := target.Canonicalize(mech); return err },
+			"AcquireCred":   func() error { _, err := AcquireCred(nil, 0, []OID{mech}, UsageAccept); return err },
+			"Initiator":     func() error { _, err := AcquireCred(nil, 0, []OID{mech}, UsageInitiate); return err },
+			"Add":           func() error { _, err := (*Cred)(nil).Add(nil, mech, UsageAccept, 0, 0); return err },
+			"InquireByMech": func() error { _, err := (*Cred)(nil).InquireByMech(mech); return err },
+			"Init":          func() error { _, err := NewCtx().Init(&InitArgs{Target: target, Mech: mech}); return err },
+		} {
+			if err := call(); err == nil && (name != "Canonicalize" || kind() != KindGNU) { // 1.0.4 copies the name
+				t.Errorf("%s takes %v", name, mech)
+			}
+		}
+	}
+}
+
 func TestOIDSetMembership(t *testing.T) {
 	needLibrary(t)
 	set := []OID{MechSPNEGO, MechKrb5}
