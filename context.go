@@ -88,11 +88,19 @@ type bindings struct {
 	ilen, alen, datalen int
 }
 
+// size is how many bytes cross.
+func (b *ChannelBindings) size() int {
+	if b == nil {
+		return 0
+	}
+	return len(b.InitiatorAddress) + len(b.AcceptorAddress) + len(b.ApplicationData)
+}
+
 func (b *ChannelBindings) cross() bindings {
 	if b == nil {
 		return bindings{}
 	}
-	block := make([]byte, 0, len(b.InitiatorAddress)+len(b.AcceptorAddress)+len(b.ApplicationData))
+	block := make([]byte, 0, b.size())
 	block = append(append(append(block, b.InitiatorAddress...), b.AcceptorAddress...), b.ApplicationData...)
 	return bindings{true, b.InitiatorAddrType, b.AcceptorAddrType, block, len(b.InitiatorAddress), len(b.AcceptorAddress), len(b.ApplicationData)}
 }
@@ -234,6 +242,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	if err := checkSize(op, "token", len(a.Token)); err != nil {
 		return nil, err
 	}
+	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, a.Mech)
 	if err != nil {
 		return nil, err
@@ -266,6 +277,9 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 		return nil, err
 	}
 	if err := checkSize(op, "token", len(a.Token)); err != nil {
+		return nil, err
+	}
+	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
 		return nil, err
 	}
 	u, err := x.begin(op, false)

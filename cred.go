@@ -128,7 +128,11 @@ func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*Cr
 // may block on a KDC.
 func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, store map[string]string) (*CredResult, error) {
 	const op = "gss_acquire_cred_from"
-	var block []byte
+	n := 0
+	for k, v := range store {
+		n += len(k) + len(v) + 2
+	}
+	block := make([]byte, 0, n) // grown, it would leave copies
 	for _, k := range slices.Sorted(maps.Keys(store)) {
 		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(store[k], 0) {
 			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
@@ -146,7 +150,11 @@ func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, 
 // MIT asks the KDC when the credential is first used, or here. It may block on a
 // KDC.
 func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
-	return acquire("gss_acquire_cred_with_password", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+	const op = "gss_acquire_cred_with_password"
+	if err := checkSize(op, "password", len(password)); err != nil {
+		return nil, err
+	}
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredWithPassword(name, password, lifetime, mechs, int32(usage))
 	})
 }
