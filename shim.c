@@ -29,6 +29,7 @@
 #endif
 
 gssgo_table gssgo_fn;
+int gssgo_mit;
 static void *gssgo_lib;
 
 void gssgo_wipe(void *p, size_t n) {
@@ -152,6 +153,7 @@ gssgo_opened gssgo_open(const char *file, int noload, const char *prefix) {
     r.path = gssgo_file_of((void *)t.gss_wrap);
     r.base = base_of((void *)t.gss_wrap);
     gssgo_fn = t;
+    gssgo_mit = dlsym(lib, "gssspi_mech_invoke") != NULL;
     gssgo_lib = lib;
     r.ok = 1;
     return r;
