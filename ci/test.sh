@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps="install format vet platforms staticcheck lint headers generate mit heimdal gnu race asan fuzz modules"
+steps="install format vet platforms staticcheck lint headers mit heimdal gnu race asan fuzz modules generate"
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -81,8 +81,6 @@ step_lint() { go run ./ci/lint; }
 
 step_headers() { go run ./ci/checkheader; }
 
-step_generate() { ci/generate.sh; }
-
 step_mit() { suite mit ./...; }
 
 step_heimdal() {
@@ -113,9 +111,11 @@ step_asan() {
 }
 
 step_fuzz() {
-	local package name n=0
-	for package in $(go list ./...); do
-		for name in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+	local packages package listed name n=0
+	packages=$(go list ./...)
+	for package in $packages; do
+		listed=$(go test -list '^Fuzz' "$package")
+		for name in $(sed -n '/^Fuzz/p' <<<"$listed"); do
 			echo "$package $name"
 			GSSAPI_LIBRARY=mit go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "$package"
 			n=$((n + 1))
@@ -136,6 +136,9 @@ step_modules() {
 		)
 	done
 }
+
+# Last of all: it writes into the work tree.
+step_generate() { ci/generate.sh; }
 
 # Said at once and again at the end.
 warn() {
