@@ -1,13 +1,25 @@
-# Each target is a script of ci/ and a go command. GSSAPI_LIBRARY=mit, heimdal or gnu chooses the C library.
+# Each target is one script, which says what it does. `make demo` and `make test` install what they need.
 
-.PHONY: demo test
+.PHONY: demo test race asan fuzz lint generate
 
-# Three clients, an acceptor, two workers: established contexts go from process to process.
 demo:
-	ci/install.sh demo
-	cd examples && go run ./transfer
+	ci/demo.sh
 
 test:
-	ci/install.sh test
-	go test ./...
-	cd examples && go vet ./... && go test ./...
+	ci/test.sh
+
+race:
+	ci/test.sh race
+
+asan:
+	ci/test.sh asan
+
+# FUZZTIME=1m make fuzz
+fuzz:
+	ci/test.sh fuzz
+
+lint:
+	ci/test.sh format vet staticcheck lint headers
+
+generate:
+	go generate ./...
