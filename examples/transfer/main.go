@@ -17,7 +17,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -70,7 +69,7 @@ func main() {
 	defer stop()
 	if err := direct(ctx, o); err != nil {
 		if ctx.Err() != nil {
-			err = errors.Join(errors.New("interrupted"), err)
+			err = fmt.Errorf("interrupted: %w", err)
 		}
 		fmt.Fprintf(os.Stderr, "transfer: %v\n", err)
 		os.Exit(1)
