@@ -22,7 +22,6 @@ func acceptor(p *process) error {
 		if err != nil {
 			return err
 		}
-		defer u.Close() // tells the worker that there is no more to come
 		u.SetDeadline(p.end)
 		workers = append(workers, u)
 	}
@@ -44,11 +43,13 @@ func acceptor(p *process) error {
 		}
 		conn.SetDeadline(p.end)
 		w := i % len(workers)
-		err = p.accept(conn, cred, workers[w], workerName(w))
-		conn.Close() // this process's hold on it; the worker has its own
-		if err != nil {
+		if err := p.accept(conn, cred, workers[w], workerName(w)); err != nil {
 			return err
 		}
+		conn.Close() // this process's hold on it; the worker has its own
+	}
+	for _, u := range workers {
+		u.Close() // tells the worker that there is no more to come
 	}
 	return nil
 }

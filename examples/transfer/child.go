@@ -36,6 +36,7 @@ const (
 	left         kind = "left"         // a client has closed its connection
 	roleComplete kind = "roleComplete" // a process has done all that it should
 	failed       kind = "failed"
+	exited       kind = "exited" // the director's own: a process has ended, What is how if not well
 )
 
 // event is what a process tells the director: a line of JSON on its standard
@@ -58,7 +59,8 @@ type process struct {
 	mu sync.Mutex // one event at a time
 }
 
-// child plays a role, and returns the exit status.
+// child plays a role, and returns the exit status. Roles leave the connections that
+// they fail with open.
 func child(o options) int {
 	p := &process{options: o, end: time.Now().Add(o.limit), orders: make(chan string)}
 	go p.listen()
@@ -69,6 +71,7 @@ func child(o options) int {
 		err = role(p)
 	}
 	if err != nil {
+		// Told before the process ends and its connections with it: the others fail of that.
 		p.tell(failed, "%v", err)
 		return 1
 	}

@@ -38,10 +38,8 @@ func client(p *process) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	conn.SetDeadline(p.end)
 	l := link{conn, gssapi.NewInitiator(target, o)}
-	defer l.sec.Close()
 	for token := []byte(nil); !l.sec.Established(); {
 		out, err := l.sec.Step(context.Background(), token)
 		if len(out) > 0 {
@@ -97,7 +95,11 @@ func client(p *process) error {
 	if order := <-p.orders; order != "go on" {
 		return fmt.Errorf("no such order: %q", order)
 	}
-	return c.ask(2 + messages)
+	if err := c.ask(2 + messages); err != nil {
+		return err
+	}
+	l.sec.Close()
+	return conn.Close()
 }
 
 // conversation is a client's view of who answers.

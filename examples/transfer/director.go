@@ -94,17 +94,11 @@ type director struct {
 	options
 	kill    context.Context // ends the processes
 	program string
-	out     *os.File   // standard output of the processes
-	events  chan event // closed when all have ended
-	exits   chan exit
+	out     *os.File             // standard output of the processes
+	events  chan event           // closed when out is, everywhere
 	orders  map[string]io.Writer // of the processes that run
 	count   map[kind]int
 	addr    string // of the acceptor
-}
-
-type exit struct {
-	name string
-	err  error
 }
 
 func newDirector(ctx context.Context, o options) (*director, error) {
@@ -118,7 +112,7 @@ func newDirector(ctx context.Context, o options) (*director, error) {
 	}
 	d := &director{
 		options: o, kill: ctx, program: program, out: out,
-		events: make(chan event), exits: make(chan exit), orders: map[string]io.Writer{}, count: map[kind]int{},
+		events: make(chan event), orders: map[string]io.Writer{}, count: map[kind]int{},
 	}
 	go func() {
 		defer close(d.events)
@@ -223,7 +217,14 @@ func (d *director) start(o options, env []string, files ...*os.File) error {
 		return err
 	}
 	d.orders[o.name] = orders
-	go func() { d.exits <- exit{o.name, cmd.Wait()} }()
+	go func() {
+		e := event{Who: o.name, PID: cmd.Process.Pid, Kind: exited}
+		if err := cmd.Wait(); err != nil {
+			e.What = err.Error()
+		}
+		// The same way as its own words, so that those come first.
+		json.NewEncoder(d.out).Encode(e)
+	}()
 	return nil
 }
 
@@ -232,13 +233,9 @@ func (d *director) await(done func() bool) error {
 	for !done() {
 		select {
 		case e := <-d.events:
-			if d.note(e); e.Kind == failed {
+			d.note(e)
+			if e.Kind == failed || e.Kind == exited && e.What != "" {
 				return fmt.Errorf("%s: %s", e.Who, e.What)
-			}
-		case x := <-d.exits:
-			delete(d.orders, x.name)
-			if x.err != nil {
-				return fmt.Errorf("%s: %w", x.name, x.err)
 			}
 		case <-d.kill.Done():
 			return context.Cause(d.kill)
@@ -249,27 +246,25 @@ func (d *director) await(done func() bool) error {
 
 // note prints and counts an event.
 func (d *director) note(e event) {
-	fmt.Printf("%-9s %7d  %s\n", e.Who, e.PID, e.What)
 	d.count[e.Kind]++
-	if e.Kind == listens {
+	switch e.Kind {
+	case exited:
+		delete(d.orders, e.Who)
+		return
+	case listens:
 		d.addr = e.Addr
 	}
+	fmt.Printf("%-9s %7d  %s\n", e.Who, e.PID, e.What)
 }
 
 // finish waits for the end of all processes, and prints what they still told.
 func (d *director) finish() {
+	for len(d.orders) > 0 {
+		d.note(<-d.events)
+	}
 	d.out.Close()
-	for len(d.orders) > 0 || d.events != nil {
-		select {
-		case e, ok := <-d.events:
-			if !ok {
-				d.events = nil
-				continue
-			}
-			d.note(e)
-		case x := <-d.exits:
-			delete(d.orders, x.name)
-		}
+	for e := range d.events {
+		d.note(e)
 	}
 }
 

@@ -104,17 +104,18 @@ func TestGNUCannot(t *testing.T) {
 	}
 }
 
-// The checks are there to fail: each broken promise is noticed.
+// The checks are there to fail: each broken promise is noticed. When two have one
+// context, it is a matter of chance who notices it first, and by what.
 func TestBroken(t *testing.T) {
-	for fault, want := range map[string]string{
-		"keep":     "from the one that kept it",
-		"reimport": "has taken the same context twice",
+	for fault, want := range map[string]*regexp.Regexp{
+		"keep":     regexp.MustCompile("from the one that kept it"),
+		"reimport": regexp.MustCompile("taken the same context twice|duplicate of an earlier|earlier message is missing|is out of order"),
 	} {
 		for _, library := range []string{"mit", "heimdal"} {
 			t.Run(fault+"/"+library, func(t *testing.T) {
 				stdout, stderr, status := transfer(t, library, "-break="+fault)
-				if status == 0 || !strings.Contains(stderr, want) || strings.Contains(stdout, "ok:") {
-					t.Fatalf("exit status %d, want %q\n%s%s", status, want, stdout, stderr)
+				if status == 0 || !want.MatchString(stderr) || strings.Contains(stdout, "ok:") {
+					t.Fatalf("exit status %d, want %v\n%s%s", status, want, stdout, stderr)
 				}
 			})
 		}

@@ -19,7 +19,6 @@ func worker(p *process) error {
 	if err != nil {
 		return err
 	}
-	defer u.Close()
 	u.SetDeadline(p.end)
 	p.tell(ready, "waits for contexts; it has no keytab")
 
@@ -68,6 +67,8 @@ func worker(p *process) error {
 			if err != nil {
 				p.tell(failed, "%v", err) // now: the acceptor may have more to come
 			}
+			l.sec.Close()
+			l.conn.Close()
 			talks <- err
 		}()
 	}
@@ -108,8 +109,6 @@ const refused = "refused: "
 
 // serve answers messages until the client leaves.
 func (p *process) serve(l *link, peer string) error {
-	defer l.conn.Close()
-	defer l.sec.Close()
 	for {
 		text, token, err := l.receive()
 		switch {
