@@ -142,7 +142,7 @@ func Library() (LibraryInfo, error) {
 // Supports reports whether the library has the C function of that name, such as
 // "gss_wrap_iov". It is false for names that this package does not know, and
 // when there is no library. A function that a library has may still answer
-// ErrUnavailable: GNU gss has stubs for six.
+// ErrUnavailable: GNU gss has stubs for eight.
 func Supports(function string) bool {
 	_, err := lib()
 	return err == nil && bound(function)
