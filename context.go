@@ -231,7 +231,9 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 
 // Init calls gss_init_sec_context. On an error the context is deleted; the Step
 // that comes with it may have a token for the peer, and must be released by
-// Release of its Token. It may block on a KDC. RFC 2744, 5.19.
+// Release of its Token. It may block on a KDC; GNU gss (Shishi 1.0.3), if its
+// tickets have expired, on a password that it asks for at the terminal. RFC 2744,
+// 5.19.
 func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	const op = "gss_init_sec_context"
 	if _, err := lib(); err != nil {
@@ -279,6 +281,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 
 // Accept calls gss_accept_sec_context. On an error the context is deleted; the
 // Step that comes with it may have a token for the peer. It does not ask a KDC.
+//
+// GNU gss (1.0.4, with Shishi 1.0.3) accepts tickets that have expired, and the
+// same token again and again: nobody who can be recorded should log in to it.
 // RFC 2744, 5.1.
 func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	const op = "gss_accept_sec_context"

@@ -164,6 +164,10 @@ func NewInitiator(target *Name, o *InitiatorOptions) *Context {
 
 // NewAcceptor waits for an initiator's first token. It does no I/O and makes no
 // call.
+//
+// On GNU gss (1.0.4) it is for tests: that accepts expired tickets, and recorded
+// tokens for ever; its names of peers lack the realm; and it refuses an initiator
+// that sent bindings if Bindings is nil, and one that sent none if it is not.
 func NewAcceptor(o *AcceptorOptions) *Context {
 	if o == nil {
 		o = new(AcceptorOptions)

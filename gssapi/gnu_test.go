@@ -679,6 +679,14 @@ func TestGNUAcceptor(t *testing.T) {
 			c := NewAcceptor(&AcceptorOptions{Credential: cred, Require: FlagInteg})
 			_, err = c.Step(context.Background(), first())
 			gnuError(t, "integrity required", err, ErrUnauthorized, "integ required and not granted (granted: mutual")
+			token := first()
+			for range 2 {
+				if _, err := NewAcceptor(&AcceptorOptions{Credential: cred}).Step(context.Background(), token); err != nil {
+					t.Errorf("a replay is refused (%v): what is said of GNU gss at NewAcceptor is out of date", err)
+				}
+			}
+			_, err = NewAcceptor(&AcceptorOptions{Credential: cred, Bindings: &ChannelBindings{ApplicationData: []byte("x")}}).Step(context.Background(), token)
+			gnuError(t, "bindings that the initiator did not send", err, ErrFailure)
 			for _, at := range []int{1, 20, 200, -1} {
 				token := first()
 				token[(at+len(token))%len(token)] ^= 0x55
