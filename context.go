@@ -293,6 +293,9 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	if err := checkSize(op, "token", len(a.Token)); err != nil {
 		return nil, err
 	}
+	if err := gnuAccept(op); err != nil {
+		return nil, err
+	}
 	u, err := x.begin(op, false)
 	if err != nil {
 		return nil, err

@@ -119,6 +119,17 @@ func gnuAcquire(op string, name *Name, usage CredUsage) error {
 	return nil
 }
 
+// gnuAccept is an error unless the program or its user asked for GNU gss. It has
+// no replay cache and accepts expired tickets, which nobody should get only
+// because no other library is installed.
+func gnuAccept(op string) error {
+	l := loaded.Load()
+	if !gnu() || l.named || l.at {
+		return nil
+	}
+	return &Error{Op: op, Major: ErrUnavailable, Text: gnuName() + " accepts expired and replayed tickets: install MIT or Heimdal, or ask for it with " + libraryEnv + "=gnu"}
+}
+
 // gnuImport takes an exported name apart: RFC 2743, 3.2. GNU gss 1.0.4 displays
 // one with its frame, compares it unequal to the name it was made of, exports it
 // in a second frame, and makes of it a principal that begins with its length.
