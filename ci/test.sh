@@ -104,7 +104,7 @@ step_race() {
 step_asan() {
 	local packages kind
 	packages=$(cgo_packages)
-	for kind in mit heimdal; do
+	for kind in mit heimdal gnu; do
 		LSAN_OPTIONS="suppressions=$PWD/ci/lsan.supp:print_suppressions=0" \
 			tests_on "$kind" -name "asan, $kind" -- -asan $packages
 	done
