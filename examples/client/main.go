@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -25,17 +24,7 @@ func main() {
 	conn, err := net.Dial("tcp", *addr)
 	check(err)
 	c := gssapi.NewInitiator(target, nil) // mutual authentication, encryption
-	for token := []byte(nil); !c.Established(); {
-		out, err := c.Step(context.Background(), token)
-		if len(out) > 0 { // even with an error: it tells the server
-			err = errors.Join(err, frame.Write(conn, out))
-		}
-		check(err)
-		if !c.Established() {
-			token, err = frame.Read(conn)
-			check(err)
-		}
-	}
+	check(frame.Establish(context.Background(), conn, c, true))
 	sealed, err := c.Wrap([]byte(strings.Join(flag.Args(), " ")))
 	check(err)
 	check(frame.Write(conn, sealed))

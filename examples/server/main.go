@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -40,18 +39,8 @@ func serve(conn net.Conn) error {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	c := gssapi.NewAcceptor(&gssapi.AcceptorOptions{Require: gssapi.FlagConf})
-	for !c.Established() {
-		token, err := frame.Read(conn)
-		if err != nil {
-			return err
-		}
-		out, err := c.Step(context.Background(), token)
-		if len(out) > 0 { // even with an error: it tells the client
-			err = errors.Join(err, frame.Write(conn, out))
-		}
-		if err != nil {
-			return err
-		}
+	if err := frame.Establish(context.Background(), conn, c, false); err != nil {
+		return err
 	}
 	info, err := c.Info()
 	if err != nil {
