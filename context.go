@@ -88,11 +88,19 @@ type bindings struct {
 	ilen, alen, datalen int
 }
 
+// size is how many bytes cross.
+func (b *ChannelBindings) size() int {
+	if b == nil {
+		return 0
+	}
+	return len(b.InitiatorAddress) + len(b.AcceptorAddress) + len(b.ApplicationData)
+}
+
 func (b *ChannelBindings) cross() bindings {
 	if b == nil {
 		return bindings{}
 	}
-	block := make([]byte, 0, len(b.InitiatorAddress)+len(b.AcceptorAddress)+len(b.ApplicationData))
+	block := make([]byte, 0, b.size())
 	block = append(append(append(block, b.InitiatorAddress...), b.AcceptorAddress...), b.ApplicationData...)
 	return bindings{true, b.InitiatorAddrType, b.AcceptorAddrType, block, len(b.InitiatorAddress), len(b.AcceptorAddress), len(b.ApplicationData)}
 }
@@ -248,6 +256,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	if gnu() && a.Cred != nil {
 		return nil, &Error{Op: op, Major: ErrUnavailable, Text: gnuName() + " initiates with the default tickets only: give no credential"}
 	}
+	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, a.Mech)
 	if err != nil {
 		return nil, err
@@ -291,6 +302,9 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 		return nil, err
 	}
 	if err := checkSize(op, "token", len(a.Token)); err != nil {
+		return nil, err
+	}
+	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
 		return nil, err
 	}
 	if err := gnuAccept(op); err != nil {
@@ -515,9 +529,13 @@ func AdoptCtx(h unsafe.Pointer) (*Ctx, error) {
 }
 
 // Gone reports whether there is no context of C behind x: it was not begun,
-// failed, was exported, detached or deleted. It waits for the call that is under
-// way.
+// failed, was exported, detached or deleted. Unless it was deleted, it waits for
+// the call that is under way.
 func (x *Ctx) Gone() bool {
+	if x == nil || !x.c.hold() {
+		return true
+	}
+	defer x.c.drop()
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()
 	return x.c.h == nil || x.c.closed()

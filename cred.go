@@ -24,13 +24,16 @@ const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
 
 // Cred is a gss_cred_id_t. It may be used by many calls at once. A nil *Cred
 // is GSS_C_NO_CREDENTIAL, the default credential; a released one never is.
-type Cred struct{ c *cell }
+type Cred struct {
+	c     *cell
+	named bool // it was acquired for a name: see nameless
+}
 
 func newCred(h unsafe.Pointer) *Cred {
 	if h == nil {
 		return nil
 	}
-	c := &Cred{newCell(h, func(h unsafe.Pointer) {
+	c := &Cred{c: newCell(h, func(h unsafe.Pointer) {
 		defer takeTurn().end()
 		releaseCred(h)
 	})}
@@ -115,6 +118,9 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 	if set != nil {
 		releaseOIDSet(set)
 	}
+	if err == nil {
+		res.Cred.named = name != nil
+	}
 	return res, err
 }
 
@@ -140,7 +146,11 @@ func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*Cr
 // may block on a KDC.
 func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, store map[string]string) (*CredResult, error) {
 	const op = "gss_acquire_cred_from"
-	var block []byte
+	n := 0
+	for k, v := range store {
+		n += len(k) + len(v) + 2
+	}
+	block := make([]byte, 0, n) // grown, it would leave copies
 	for _, k := range slices.Sorted(maps.Keys(store)) {
 		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(store[k], 0) {
 			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
@@ -158,14 +168,19 @@ func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, 
 // MIT asks the KDC when the credential is first used, or here. It may block on a
 // KDC.
 func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
-	return acquire("gss_acquire_cred_with_password", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+	const op = "gss_acquire_cred_with_password"
+	if err := checkSize(op, "password", len(password)); err != nil {
+		return nil, err
+	}
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredWithPassword(name, password, lifetime, mechs, int32(usage))
 	})
 }
 
 // Add calls gss_add_cred: a new credential that has the elements of c and one
 // more, for mech. A nil c starts from none. c is not changed. It may block on a
-// KDC. RFC 2744, 5.3.
+// KDC. On Heimdal it answers ErrUnavailable for SPNEGO, and for an acceptor c that
+// was not acquired for a name. RFC 2744, 5.3.
 func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
 	const op = "gss_add_cred"
 	if _, err := lib(); err != nil {
@@ -185,31 +200,80 @@ func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acc
 		return nil, err
 	}
 	defer v.end()
-	return addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
+	if err := c.addable(op, u.h, mech); err != nil {
+		return nil, err
+	}
+	res, err := addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
+	if err == nil {
+		res.Cred.named = name != nil && (c == nil || c.named)
+	}
+	return res, err
+}
+
+// addable refuses what crashes Heimdal 7.8 in gss_add_cred: a mechanism that it
+// has not, SPNEGO, whose gss_add_cred calls the library's and so itself, and an
+// acceptor of any name, whose elements it copies by their names.
+//
+//gss:pinned
+func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
+	if !heimdal() {
+		return nil
+	}
+	_, set := indicateMechs()
+	if !slices.Contains(takeOIDSet(set), mech) {
+		return &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: "not called: Heimdal crashes on a mechanism that it does not have"}
+	}
+	if mech == MechSPNEGO {
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes; a credential for Kerberos serves SPNEGO too"}
+	}
+	if c == nil || c.named {
+		return nil
+	}
+	r := inquireCred(h)
+	if r.name != nil {
+		releaseName(r.name)
+	}
+	releaseOIDSet(r.mechs)
+	if !r.failed() && c.nameless(r.usage) {
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes on an acceptor credential that was not acquired for a name"}
+	}
+	return nil
 }
 
 // CredInfo is what a credential tells of itself.
 type CredInfo struct {
-	Name             *Name // the caller's; nil for an acceptor of any name
+	Name             *Name // the caller's; nil for an acceptor of any name, and on Heimdal for one that was adopted
 	Lifetime         uint32
 	AcceptorLifetime uint32 // InquireByMech only
 	Usage            CredUsage
 	Mechs            []OID // Inquire only
 }
 
+// info takes ownership of what came back about c.
+//
 //gss:pinned
-func (r credResult) info(op string, mech OID) (*CredInfo, error) {
+func (r credResult) info(op string, c *Cred, mech OID) (*CredInfo, error) {
 	mechs := takeOIDSet(r.mechs)
-	if r.failed() {
+	if r.failed() || c.nameless(r.usage) {
 		if r.name != nil {
 			releaseName(r.name)
 		}
+		r.name = nil
+	}
+	if r.failed() {
 		return nil, r.error(op, mech)
 	}
 	if gnu() {
 		r.usage = int32(UsageAccept) // GNU gss 1.0.4 says both, and initiates with none
 	}
 	return &CredInfo{mechanismName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
+}
+
+// nameless reports whether what the library tells as the credential's name must
+// not be touched. For an acceptor of any name Heimdal 7.8 tells a name that has
+// nothing in it, and crashes on everything that is done with that but releasing.
+func (c *Cred) nameless(usage int32) bool {
+	return heimdal() && CredUsage(usage) == UsageAccept && (c == nil || !c.named)
 }
 
 // Inquire calls gss_inquire_cred; a nil c is the default initiator credential.
@@ -229,7 +293,7 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquireCred(u.h).info(op, "")
+	return inquireCred(u.h).info(op, c, "")
 }
 
 // InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.
@@ -258,7 +322,7 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquireCredByMech(u.h, m).info(op, mech)
+	return inquireCredByMech(u.h, m).info(op, c, mech)
 }
 
 // Release drops the credential. It does not wait; calls that are using it go

@@ -235,6 +235,8 @@ static inline void gssgo_oid_out(gss_OID oid, const void **p, size_t *n) {
 
 /* Moves a message to where the caller has room for it; a second crossing is needed only if he has not. */
 static inline void gssgo_deliver(gssgo_msg *r, gss_buffer_desc *out, unsigned char *dst, size_t cap) {
+    if (!out->value)
+        out->length = 0; /* a length that was left by a failure */
     r->len = out->length;
     if (out->length > cap) {
         r->buf = out->value;
