@@ -27,6 +27,7 @@ const checkedFlags = FlagDeleg | FlagMutual | FlagReplay | FlagSequence | FlagCo
 //
 // It has an effect with MIT only, which verifies a message before it looks at
 // its place. Heimdal 7.8 looks at the place first, and returns no message then.
+// AllowReorder has none without FlagReplay, nor with enctypes older than AES.
 type Order uint8
 
 // What Order may allow.
@@ -137,6 +138,8 @@ type Context struct {
 	agreed    OID
 	source    *Name
 	delegated *Credential
+
+	window window // used if there is an order
 }
 
 // NewInitiator begins a context with target. It does no I/O and makes no call;
