@@ -322,7 +322,10 @@ func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
 				return nil, err
 			}
 		}
-		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
+		switch mech := firstMech(token); {
+		case mech == "": // C might read it otherwise
+			return nil, refuse(op, ErrDefectiveToken, "%d bytes that are not the first token of any mechanism", len(token))
+		case !allowed(c.first, mech):
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
 	}
@@ -358,7 +361,7 @@ func (c *Context) admit(op string, s *gss.Step) error {
 		if err != nil && !isGNU() {
 			return err
 		}
-		if i.Mech != "" {
+		if i != nil && i.Mech != "" {
 			mech = i.Mech
 		}
 	}
@@ -476,7 +479,8 @@ func isGNU() bool {
 }
 
 // Delegated returns the credential that the initiator delegated, or nil. It
-// outlives the context.
+// outlives the context. It has an element for Kerberos alone, after SPNEGO too:
+// MIT and Heimdal initiate with it if Mech is MechKrb5, and not with SPNEGO.
 func (c *Context) Delegated() *Credential {
 	if !c.Established() {
 		return nil
