@@ -286,9 +286,9 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 // outside of establishment (RFC 2744, 5.25). The context may be gone
 // afterwards; the next call tells. RFC 2743 keeps it for old implementations.
 //
-// On Heimdal it answers ErrUnavailable without a call: Heimdal 7.8
-// (lib/gssapi/krb5/process_context_token.c) frees the context below the handle
-// that remains, and the next use of it crashes.
+// Heimdal (7.8, lib/gssapi/krb5/process_context_token.c) answers
+// ErrDefectiveToken to every token: it takes the token for the message and
+// verifies an empty MIC. GNU gss has a stub.
 func (x *Ctx) ProcessToken(token []byte) error {
 	const op = "gss_process_context_token"
 	if err := checkSize(op, "token", len(token)); err != nil {
@@ -299,9 +299,6 @@ func (x *Ctx) ProcessToken(token []byte) error {
 		return err
 	}
 	defer u.end()
-	if heimdal() {
-		return &Error{Op: op, Major: ErrUnavailable, Text: "not called: Heimdal frees the context and leaves a handle that crashes"}
-	}
 	if s := processContextToken(u.h, token); s.failed() {
 		return s.error(op, "")
 	}

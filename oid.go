@@ -1,7 +1,6 @@
 package gss
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -271,10 +270,7 @@ func TestOIDSetMember(oid OID, set []OID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if o == nil {
-		return false, &Error{Op: op, Major: ErrFailure, Text: "the empty object identifier is in no set", err: errors.ErrUnsupported}
-	}
-	if len(set) == 0 {
+	if o == nil || len(set) == 0 {
 		return false, nil
 	}
 	runtime.LockOSThread()

@@ -489,8 +489,8 @@ func (c *Context) Delegated() *Credential {
 }
 
 // ProcessToken gives the library a token that the peer sent outside of Step and
-// that is no message. Modern mechanisms send none. ErrUnavailable on Heimdal,
-// where the call is not safe, and on GNU gss. RFC 2744, 5.25.
+// that is no message. Modern mechanisms send none. Heimdal 7.8 answers
+// ErrDefectiveToken to all. RFC 2744, 5.25.
 func (c *Context) ProcessToken(token []byte) error {
 	if err := c.usable("ProcessToken"); err != nil {
 		return err

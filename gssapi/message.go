@@ -156,7 +156,7 @@ func (c *Context) inOrder(err error, seq uint64) error {
 }
 
 func notEncrypted(op, text string) error {
-	return gss.WithCause(Error{Op: op, Major: ErrBadQOP, Text: text}, ErrNotEncrypted)
+	return &Error{Op: op, Major: ErrBadQOP, Text: text, Err: ErrNotEncrypted}
 }
 
 // AppendMIC appends to dst a code by which the peer can verify msg. RFC 2744,

@@ -1,0 +1,251 @@
+package fakegss_test
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/seed2651813c/gss"
+)
+
+// Every fault on the list of fake.c has an effect that package gss sees.
+func TestFaults(t *testing.T) {
+	effects := map[string]func(*testing.T){
+		"acquire=fail": func(t *testing.T) {
+			_, err := gss.AcquireCred(nil, 0, nil, gss.UsageInitiate)
+			wantErr(t, err, gss.ErrNoCred, "empty, as it was told")
+		},
+		"acquire=block":           nil, // TestGate
+		"init=weird":              initFails("0x6eda3601"),
+		"init=null":               initFails("no context"),
+		"init=fail-token":         initFails("with a token"),
+		"accept=weird":            acceptFails("0x6eda3601"),
+		"accept=null":             acceptFails("no context"),
+		"accept=fail-token":       acceptFails("with a token"),
+		"init=notgranted":         func(t *testing.T) { wantNoFlag(t, true, gss.FlagMutual) },
+		"init=notrans":            func(t *testing.T) { wantNoFlag(t, true, gss.FlagTrans) },
+		"accept=notrans":          func(t *testing.T) { wantNoFlag(t, false, gss.FlagTrans) },
+		"init=continue-forever":   func(t *testing.T) { wantNoEnd(t, true) },
+		"accept=continue-forever": func(t *testing.T) { wantNoEnd(t, false) },
+		"wrap=noconf": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			if _, encrypted, err := i.Wrap(nil, nil, true, 0); err != nil || encrypted {
+				t.Errorf("encrypted: %v, %v", encrypted, err)
+			}
+		},
+		"wrap=empty-fail": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			_, _, err := i.Wrap(nil, nil, true, 0)
+			wantErr(t, err, gss.ErrFailure, "with a buffer")
+		},
+		"unwrap=unseq":      unwrap(gss.ErrUnseqToken),
+		"unwrap=gap":        unwrap(gss.ErrGapToken),
+		"unwrap=dup":        unwrap(gss.ErrDuplicateToken),
+		"unwrap=old":        unwrap(gss.ErrOldToken),
+		"unwrap=dup-nodata": unwrap(gss.ErrDuplicateToken),
+		"unwrap=noconf":     unwrap(nil),
+		"verify=unseq":      verify(gss.ErrUnseqToken),
+		"verify=gap":        verify(gss.ErrGapToken),
+		"verify=dup":        verify(gss.ErrDuplicateToken),
+		"verify=old":        verify(gss.ErrOldToken),
+		"export=fail-keep":  export(gss.ErrFailure, "keep the context", true),
+		"export=fail-null":  export(nil, "", false),
+		"export=empty":      export(nil, "", false),
+		"export=oidonly":    export(nil, "", false),
+		"export=unavailable": func(t *testing.T) {
+			export(gss.ErrUnavailable, "", true)(t)
+		},
+		"export=keep": export(nil, "", false), // whatever package gss makes of it
+		"import=fail-handle": func(t *testing.T) {
+			_, err := gss.ImportSecContext(exported(t))
+			wantErr(t, err, gss.ErrFailure, "after a context was made")
+		},
+		"import=null": func(t *testing.T) {
+			_, err := gss.ImportSecContext(exported(t))
+			wantErr(t, err, gss.ErrFailure, "no context")
+		},
+		"inquire=expired": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			if info, err := i.Inquire(); err == nil && info.Source != nil {
+				t.Error("an expired context has a name")
+			}
+		},
+		"inquire=lifetime0": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			if info, err := i.Inquire(); err != nil || info.Lifetime != 0 {
+				t.Errorf("%+v, %v", info, err)
+			}
+		},
+		"time=expired": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			_, err := i.Time()
+			wantErr(t, err, gss.ErrContextExpired, "")
+		},
+		"release=fail": func(t *testing.T) {
+			i, a := handshake(t) // every name and token of it is released, once
+			i.Delete()
+			a.Delete()
+		},
+		"display=endless": displayed(func(s string) bool { return strings.Contains(s, "told to fail") }),
+		"display=huge":    displayed(func(s string) bool { return strings.Contains(s, "xxxx") && len(s) < 1<<20 }),
+		"display=fail":    displayed(func(s string) bool { return !strings.Contains(s, "told") }),
+	}
+	if !pass(t, nil) {
+		return
+	}
+	src, err := os.ReadFile("testdata/fake.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(src), "faults[] = {")
+	list, _, _ = strings.Cut(list, "};")
+	listed := regexp.MustCompile(`(?m)^    "(.*?)",`).FindAllStringSubmatch(list, -1)
+	if len(listed) != len(effects) {
+		t.Errorf("%d faults are listed, %d tested", len(listed), len(effects))
+	}
+	for _, m := range listed {
+		effect, ok := effects[m[1]]
+		if !ok {
+			t.Errorf("%s is not tested", m[1])
+		}
+		if effect != nil {
+			t.Run(m[1], func(t *testing.T) {
+				t.Setenv("FAKEGSS", m[1])
+				effect(t)
+			})
+		}
+	}
+}
+
+func wantErr(t *testing.T, err error, is error, text string) {
+	t.Helper()
+	if err == nil || !errors.Is(err, is) || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v, want %v with %q", err, is, text)
+	}
+}
+
+// handshakeUntold establishes contexts without the fault of this test.
+func handshakeUntold(t *testing.T) (initiator, acceptor *gss.Ctx) {
+	t.Helper()
+	fault := os.Getenv("FAKEGSS")
+	os.Setenv("FAKEGSS", "")
+	defer os.Setenv("FAKEGSS", fault)
+	return handshake(t)
+}
+
+func firstLeg(t *testing.T) (*gss.Step, error) {
+	t.Helper()
+	target, err := gss.ImportName([]byte("host@server"), gss.NTHostBasedService)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Release()
+	return gss.NewCtx().Init(&gss.InitArgs{Target: target, Flags: gss.FlagMutual})
+}
+
+func initFails(text string) func(*testing.T) {
+	return func(t *testing.T) {
+		_, err := firstLeg(t)
+		wantErr(t, err, gss.ErrFailure, text)
+	}
+}
+
+func acceptFails(text string) func(*testing.T) {
+	return func(t *testing.T) {
+		s, err := firstLeg(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = gss.NewCtx().Accept(&gss.AcceptArgs{Token: s.Token.Bytes()})
+		wantErr(t, err, gss.ErrFailure, text)
+	}
+}
+
+func wantNoFlag(t *testing.T, initiator bool, flag gss.Flags) {
+	t.Helper()
+	i, a := handshake(t)
+	if !initiator {
+		i = a
+	}
+	info, err := i.Inquire()
+	if err != nil || info.Flags&flag != 0 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func wantNoEnd(t *testing.T, initiator bool) {
+	t.Helper()
+	s, err := firstLeg(t)
+	if !initiator {
+		s, err = gss.NewCtx().Accept(&gss.AcceptArgs{Token: []byte("any")})
+	}
+	if err != nil || s.Done || s.Token.Len() == 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func unwrap(want error) func(*testing.T) {
+	return func(t *testing.T) {
+		i, a := handshakeUntold(t)
+		tok, _, err := i.Wrap(nil, []byte("message"), true, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, encrypted, _, err := a.Unwrap(nil, tok)
+		if want == nil && (err != nil || encrypted) || want != nil && !errors.Is(err, want) {
+			t.Errorf("encrypted %v, error %v, want %v", encrypted, err, want)
+		}
+	}
+}
+
+func verify(want error) func(*testing.T) {
+	return func(t *testing.T) {
+		i, a := handshakeUntold(t)
+		mic, err := i.GetMIC(nil, []byte("message"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.VerifyMIC([]byte("message"), mic)
+		wantErr(t, err, want, "")
+	}
+}
+
+// export checks what is left of a context. What Export itself answers is up to package gss where want is nil.
+func export(want error, text string, kept bool) func(*testing.T) {
+	return func(t *testing.T) {
+		i, _ := handshakeUntold(t)
+		b, err := i.Export()
+		b.Release()
+		if want != nil {
+			wantErr(t, err, want, text)
+		}
+		_, err = i.Time()
+		if kept && err != nil || !kept && !errors.Is(err, gss.ErrNoContext) {
+			t.Errorf("after the export: %v", err)
+		}
+	}
+}
+
+func exported(t *testing.T) []byte {
+	t.Helper()
+	i, _ := handshakeUntold(t)
+	b, err := i.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Release()
+	token, _ := b.AppendTo(nil)
+	return token
+}
+
+func displayed(good func(string) bool) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Setenv("FAKEGSS", os.Getenv("FAKEGSS")+";fail=gss_indicate_mechs")
+		_, err := gss.IndicateMechs()
+		if err == nil || !good(err.Error()) {
+			t.Errorf("error %.200v", err)
+		}
+	}
+}
