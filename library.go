@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -296,6 +297,10 @@ func open(file string, noload bool) (*library, error) {
 			l.Kind = k.kind
 			break
 		}
+	}
+	if l.Kind == KindGNU && runtime.GOOS == "darwin" && runtime.GOARCH == "amd64" {
+		// Its structs are not packed there, those of the others are: see shim.h.
+		return nil, errors.New("GNU gss on the Intel Mac lays its structs out in another way than this program")
 	}
 	for _, c := range searchList {
 		if c.kind == l.Kind && strings.HasPrefix(filepath.Base(path), c.file) {
