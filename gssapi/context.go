@@ -322,10 +322,8 @@ func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
 				return nil, err
 			}
 		}
-		switch mech := firstMech(token); {
-		case mech == "": // C might read it otherwise
-			return nil, refuse(op, ErrDefectiveToken, "%d bytes that are not the first token of any mechanism", len(token))
-		case !allowed(c.first, mech):
+		// (What firstMech cannot read, MIT and Heimdal cannot either.)
+		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
 	}

@@ -27,7 +27,7 @@ func export(t testing.TB, c *Context) []byte {
 	if err != nil {
 		t.Fatalf("Export of %v: %v", c, err)
 	}
-	if len(token) < 100 {
+	if len(token) < 50 {
 		t.Fatalf("Export of %v: a token of %d bytes", c, len(token))
 	}
 	return token
