@@ -136,7 +136,7 @@ func librariesInProcess() ([]string, bool) {
 	if s == nil {
 		return nil, false
 	}
-	return strings.Fields(goString(s)), true
+	return strings.FieldsFunc(goString(s), func(r rune) bool { return r == '\n' }), true
 }
 
 // ---- OIDs, buffers, statuses ----

@@ -471,9 +471,13 @@ func AdoptCtx(h unsafe.Pointer) (*Ctx, error) {
 }
 
 // Gone reports whether there is no context of C behind x: it was not begun,
-// failed, was exported, detached or deleted. It waits for the call that is under
-// way.
+// failed, was exported, detached or deleted. Unless it was deleted, it waits for
+// the call that is under way.
 func (x *Ctx) Gone() bool {
+	if x == nil || !x.c.hold() {
+		return true
+	}
+	defer x.c.drop()
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()
 	return x.c.h == nil || x.c.closed()

@@ -24,13 +24,16 @@ const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
 
 // Cred is a gss_cred_id_t. It may be used by many calls at once. A nil *Cred
 // is GSS_C_NO_CREDENTIAL, the default credential; a released one never is.
-type Cred struct{ c *cell }
+type Cred struct {
+	c     *cell
+	named bool // it was acquired for a name: see nameless
+}
 
 func newCred(h unsafe.Pointer) *Cred {
 	if h == nil {
 		return nil
 	}
-	c := &Cred{newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
+	c := &Cred{c: newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
 	runtime.AddCleanup(c, (*cell).close, c.c)
 	return c
 }
@@ -104,6 +107,9 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 	if set != nil {
 		releaseOIDSet(set)
 	}
+	if err == nil {
+		res.Cred.named = name != nil
+	}
 	return res, err
 }
 
@@ -147,7 +153,8 @@ func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs
 
 // Add calls gss_add_cred: a new credential that has the elements of c and one
 // more, for mech. A nil c starts from none. c is not changed. It may block on a
-// KDC. RFC 2744, 5.3.
+// KDC. On Heimdal it answers ErrUnavailable for SPNEGO, and for an acceptor c that
+// was not acquired for a name. RFC 2744, 5.3.
 func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
 	const op = "gss_add_cred"
 	if _, err := lib(); err != nil {
@@ -167,28 +174,77 @@ func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acc
 		return nil, err
 	}
 	defer v.end()
-	return addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
+	if err := c.addable(op, u.h, mech); err != nil {
+		return nil, err
+	}
+	res, err := addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
+	if err == nil {
+		res.Cred.named = name != nil && (c == nil || c.named)
+	}
+	return res, err
+}
+
+// addable refuses what crashes Heimdal 7.8 in gss_add_cred: a mechanism that it
+// has not, SPNEGO, whose gss_add_cred calls the library's and so itself, and an
+// acceptor of any name, whose elements it copies by their names.
+//
+//gss:pinned
+func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
+	if !heimdal() {
+		return nil
+	}
+	_, set := indicateMechs()
+	if !slices.Contains(takeOIDSet(set), mech) {
+		return &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: "not called: Heimdal crashes on a mechanism that it does not have"}
+	}
+	if mech == MechSPNEGO {
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes; a credential for Kerberos serves SPNEGO too"}
+	}
+	if c == nil || c.named {
+		return nil
+	}
+	r := inquireCred(h)
+	if r.name != nil {
+		releaseName(r.name)
+	}
+	releaseOIDSet(r.mechs)
+	if !r.failed() && c.nameless(r.usage) {
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes on an acceptor credential that was not acquired for a name"}
+	}
+	return nil
 }
 
 // CredInfo is what a credential tells of itself.
 type CredInfo struct {
-	Name             *Name // the caller's; nil for an acceptor of any name
+	Name             *Name // the caller's; nil for an acceptor of any name, and on Heimdal for one that was adopted
 	Lifetime         uint32
 	AcceptorLifetime uint32 // InquireByMech only
 	Usage            CredUsage
 	Mechs            []OID // Inquire only
 }
 
+// info takes ownership of what came back about c.
+//
 //gss:pinned
-func (r credResult) info(op string, mech OID) (*CredInfo, error) {
+func (r credResult) info(op string, c *Cred, mech OID) (*CredInfo, error) {
 	mechs := takeOIDSet(r.mechs)
-	if r.failed() {
+	if r.failed() || c.nameless(r.usage) {
 		if r.name != nil {
 			releaseName(r.name)
 		}
+		r.name = nil
+	}
+	if r.failed() {
 		return nil, r.error(op, mech)
 	}
 	return &CredInfo{mechanismName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
+}
+
+// nameless reports whether what the library tells as the credential's name must
+// not be touched. For an acceptor of any name Heimdal 7.8 tells a name that has
+// nothing in it, and crashes on everything that is done with that but releasing.
+func (c *Cred) nameless(usage int32) bool {
+	return heimdal() && CredUsage(usage) == UsageAccept && (c == nil || !c.named)
 }
 
 // Inquire calls gss_inquire_cred; a nil c is the default initiator credential.
@@ -203,7 +259,7 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
-	return inquireCred(u.h).info(op, "")
+	return inquireCred(u.h).info(op, c, "")
 }
 
 // InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.
@@ -224,7 +280,7 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
-	return inquireCredByMech(u.h, m).info(op, mech)
+	return inquireCredByMech(u.h, m).info(op, c, mech)
 }
 
 // Release drops the credential. It does not wait; calls that are using it go

@@ -115,6 +115,28 @@ func (n *Name) need(op string) (use, error) {
 	return n.begin(op)
 }
 
+// needBoth is need for two names of one call. Adopted names are locked in the
+// order of their addresses, so that no two calls wait for each other, and once
+// if they are one.
+func needBoth(op string, a, b *Name) (u, v use, err error) {
+	if a != nil && b != nil && uintptr(unsafe.Pointer(a.c)) > uintptr(unsafe.Pointer(b.c)) {
+		v, u, err = needBoth(op, b, a)
+		return u, v, err
+	}
+	if u, err = a.need(op); err != nil {
+		return use{}, use{}, err
+	}
+	if b != nil && b.c == a.c {
+		runtime.LockOSThread()
+		return u, use{h: u.h}, nil
+	}
+	if v, err = b.need(op); err != nil {
+		u.end()
+		return use{}, use{}, err
+	}
+	return u, v, nil
+}
+
 // ImportName calls gss_import_name: it makes a name from its printable or other
 // form of type typ; an empty typ is the library's default. It does not ask a
 // KDC; a library may ask the name service about a host. RFC 2744, 5.16.
@@ -180,15 +202,11 @@ func (n *Name) Display() (*Buffer, OID, error) {
 // denote the same. RFC 2744, 5.5.
 func (n *Name) Compare(other *Name) (bool, error) {
 	const op = "gss_compare_name"
-	u, err := n.need(op)
+	u, v, err := needBoth(op, n, other)
 	if err != nil {
 		return false, err
 	}
 	defer u.end()
-	v, err := other.need(op)
-	if err != nil {
-		return false, err
-	}
 	defer v.end()
 	s, equal := compareName(u.h, v.h)
 	if s.failed() {

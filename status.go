@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode"
 )
 
 // Major is a GSS-API major status (RFC 2744, 3.9.1): a calling error, a routine
@@ -245,15 +246,15 @@ func minorText(minor uint32, mech OID) string {
 const maxText = 4096
 
 // cleanText trims what a library wrote: NULs, spaces and line ends at both ends;
-// control characters within become spaces, so that a principal's name cannot
-// forge a line in a log.
+// control characters and line separators within become spaces, so that a
+// principal's name cannot forge a line in a log or steer a terminal.
 func cleanText(b []byte) string {
 	if len(b) > maxText {
 		b = b[:maxText]
 	}
 	s := strings.ToValidUTF8(string(b), "\uFFFD")
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r

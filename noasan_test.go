@@ -1,0 +1,5 @@
+//go:build !asan
+
+package gss
+
+const asanBuild = false
