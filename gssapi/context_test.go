@@ -452,3 +452,45 @@ func TestCollector(t *testing.T) {
 		t.Errorf("%d handles before, %d after", before, left)
 	}
 }
+
+// The loop of the package comment, over channels.
+func TestLoopOfTheDoc(t *testing.T) {
+	needsHandshake(t)
+	toServer, toClient := make(chan []byte, 1), make(chan []byte, 1)
+	done := make(chan error, 1)
+	go func() {
+		a := NewAcceptor(nil)
+		for !a.Established() {
+			out, err := a.Step(t.Context(), <-toServer)
+			if len(out) > 0 {
+				toClient <- out
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		msg, err := a.Unwrap(<-toServer)
+		if err == nil && string(msg) != "hello" {
+			err = fmt.Errorf("got %q", msg)
+		}
+		done <- err
+	}()
+	c := NewInitiator(target(t), nil)
+	for token := []byte(nil); !c.Established(); {
+		out, err := c.Step(t.Context(), token)
+		if len(out) > 0 {
+			toServer <- out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Established() {
+			token = <-toClient
+		}
+	}
+	toServer <- wrap(t, c, "hello")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -280,6 +280,7 @@ func TestAddCredential(t *testing.T) {
 	c := acquire(t, &CredentialOptions{Mechs: []OID{MechKrb5}})
 	both, err := c.Add(t.Context(), &CredentialOptions{Mechs: []OID{MechSPNEGO}})
 	if errors.Is(err, ErrUnavailable) {
+		c.Close()
 		lacks(t, gss.KindHeimdal, "its gss_add_cred crashes and is not called")
 	}
 	if err != nil {
