@@ -64,10 +64,9 @@ func flat(t *testing.T, limit int, f func()) {
 func TestHandshakesDoNotLeak(t *testing.T) {
 	eachMech(t, func(t *testing.T, mech OID) {
 		host := target(t)
-		io := &InitiatorOptions{Mech: mech, Credential: acquire(t, &CredentialOptions{Mechs: []OID{MechKrb5, mech}[:1]})}
-		if mech == MechSPNEGO {
-			io.Credential = nil
-		}
+		// (With the default credential Heimdal 7.8's SPNEGO tries NTLM too, and
+		// loses some 140 bytes each time.)
+		io := &InitiatorOptions{Mech: mech, Credential: acquire(t, &CredentialOptions{Mechs: []OID{mech}})}
 		flat(t, 50, func() {
 			i, a := NewInitiator(host, io), NewAcceptor(nil)
 			if err := handshake(i, a, nil); err != nil {
