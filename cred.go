@@ -33,7 +33,10 @@ func newCred(h unsafe.Pointer) *Cred {
 	if h == nil {
 		return nil
 	}
-	c := &Cred{c: newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
+	c := &Cred{c: newCell(h, func(h unsafe.Pointer) {
+		defer takeTurn().end()
+		releaseCred(h)
+	})}
 	runtime.AddCleanup(c, (*cell).close, c.c)
 	return c
 }
@@ -89,16 +92,24 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 	if _, err := lib(); err != nil {
 		return nil, err
 	}
+	if err := gnuMech(op, mechs...); err != nil {
+		return nil, err
+	}
 	u, err := name.begin(op)
 	if err != nil {
 		return nil, err
 	}
 	defer u.end()
+	if err := gnuPrincipal(op, u.h); err != nil {
+		return nil, err
+	}
 	set, err := oidSet(mechs)
 	if err != nil {
 		return nil, err
 	}
+	turn := takeTurn()
 	r := call(u.h, set)
+	turn.end()
 	var mech OID
 	if len(mechs) == 1 {
 		mech = mechs[0]
@@ -117,7 +128,14 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 // mechs the library's default set; lifetime is in seconds, 0 for the default.
 // It may block on a KDC. RFC 2744, 5.2.
 func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
-	return acquire("gss_acquire_cred", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+	const op = "gss_acquire_cred"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if err := gnuAcquire(op, name, usage); err != nil {
+		return nil, err
+	}
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCred(name, lifetime, mechs, int32(usage))
 	})
 }
@@ -237,6 +255,9 @@ func (r credResult) info(op string, c *Cred, mech OID) (*CredInfo, error) {
 	if r.failed() {
 		return nil, r.error(op, mech)
 	}
+	if gnu() {
+		r.usage = int32(UsageAccept) // GNU gss 1.0.4 says both, and initiates with none
+	}
 	return &CredInfo{mechanismName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
 }
 
@@ -259,6 +280,11 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
+	if c == nil {
+		if err := gnuAcquire(op, nil, UsageInitiate); err != nil {
+			return nil, err
+		}
+	}
 	return inquireCred(u.h).info(op, c, "")
 }
 
@@ -271,6 +297,9 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 	if mech == "" {
 		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err
@@ -280,6 +309,11 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
+	if c == nil {
+		if err := gnuAcquire(op, nil, UsageInitiate); err != nil {
+			return nil, err
+		}
+	}
 	return inquireCredByMech(u.h, m).info(op, c, mech)
 }
 

@@ -25,6 +25,7 @@ type cell struct {
 	mu    sync.Mutex   // one call at a time, for contexts; short lookups for names
 	h     unsafe.Pointer
 	free  func(unsafe.Pointer) // releases h
+	keep  *cell                // what h borrows from, for its whole life; this cell has a reference to it
 }
 
 const closedBit = int64(1) << 62
@@ -49,6 +50,12 @@ func (c *cell) hold() bool {
 			return true
 		}
 	}
+}
+
+// more takes a further reference; the caller has one.
+func (c *cell) more() *cell {
+	c.state.Add(1)
+	return c
 }
 
 // drop gives a reference back.
@@ -78,6 +85,9 @@ func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
 func (c *cell) release() {
 	if h := c.take(); h != nil {
 		c.free(h)
+		if c.keep != nil {
+			c.keep.drop()
+		}
 	}
 }
 

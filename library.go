@@ -58,7 +58,8 @@ type candidate struct {
 
 type library struct {
 	LibraryInfo
-	at bool // chosen by LoadAt
+	at    bool // chosen by LoadAt
+	named bool // chosen by name or path, or at link time; not just found
 }
 
 var (
@@ -142,7 +143,7 @@ func Library() (LibraryInfo, error) {
 // Supports reports whether the library has the C function of that name, such as
 // "gss_wrap_iov". It is false for names that this package does not know, and
 // when there is no library. A function that a library has may still answer
-// ErrUnavailable: GNU gss has stubs for six.
+// ErrUnavailable: GNU gss has stubs for eight.
 func Supports(function string) bool {
 	_, err := lib()
 	return err == nil && bound(function)
@@ -185,6 +186,7 @@ func loadNamed(nameOrPath, where string) (*library, error) {
 		if nameOrPath != "" && !l.is(nameOrPath) {
 			return nil, loadError(fmt.Sprintf("%s: %q was asked for, but this program was linked with %s (build tag gss_link)", where, nameOrPath, l.Path))
 		}
+		l.named = true
 		loaded.Store(l)
 		return l, nil
 	}
@@ -208,6 +210,7 @@ func loadNamed(nameOrPath, where string) (*library, error) {
 	for _, file := range files {
 		l, err := open(file, false)
 		if err == nil {
+			l.named = true
 			loaded.Store(l)
 			return l, nil
 		}

@@ -152,6 +152,12 @@ func ImportName(name []byte, typ OID) (*Name, error) {
 	if err != nil {
 		return nil, err
 	}
+	if gnu() && typ == NTExportName {
+		if name, err = gnuImport(op, name); err != nil {
+			return nil, err
+		}
+		return ImportName(name, NTKrb5PrincipalName)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s, h := importName(name, t)
@@ -241,6 +247,9 @@ func (n *Name) Canonicalize(mech OID) (*Name, error) {
 	if mech == "" {
 		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err
@@ -265,6 +274,9 @@ func named(op string, s status, h unsafe.Pointer, mech OID, how sharing) (*Name,
 		return nil, s.error(op, mech)
 	}
 	if h == nil {
+		if t := minorText(s.minor, mech); t != "" { // GNU gss 1.0.4, a service without a host
+			return nil, &Error{Op: op, Major: ErrBadName, Minor: s.minor, Mech: mech, Text: t}
+		}
 		return nil, &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no name"}
 	}
 	return newName(h, how), nil
@@ -273,7 +285,7 @@ func named(op string, s status, h unsafe.Pointer, mech OID, how sharing) (*Name,
 // Export calls gss_export_name: the canonical bytes of a mechanism name, fit for
 // comparing with memcmp and for access control lists (RFC 2743, 3.2). MIT
 // answers ErrNameNotMN for a name that was not canonicalized; Heimdal exports
-// it. RFC 2744, 5.13.
+// it. GNU gss would export another name: ErrNameNotMN there too. RFC 2744, 5.13.
 func (n *Name) Export() (*Buffer, error) {
 	const op = "gss_export_name"
 	u, err := n.need(op)
@@ -281,6 +293,9 @@ func (n *Name) Export() (*Buffer, error) {
 		return nil, err
 	}
 	defer u.end()
+	if err := gnuExport(op, u.h); err != nil {
+		return nil, err
+	}
 	s, buf := exportName(u.h)
 	b := buf.buffer(false)
 	if s.failed() {

@@ -244,6 +244,9 @@ func InquireNamesForMech(mech OID) ([]OID, error) {
 	if _, err := lib(); err != nil {
 		return nil, err
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err

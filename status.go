@@ -205,6 +205,7 @@ func (s status) error(op string, mech OID) *Error {
 		}
 		e.Text += t
 	}
+	e.explain()
 	return e
 }
 
