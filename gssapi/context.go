@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ const checkedFlags = FlagDeleg | FlagMutual | FlagReplay | FlagSequence | FlagCo
 //
 // It has an effect with MIT only, which verifies a message before it looks at
 // its place. Heimdal 7.8 looks at the place first, and returns no message then.
+// AllowReorder has none without FlagReplay, nor with enctypes older than AES.
 type Order uint8
 
 // What Order may allow.
@@ -137,6 +139,8 @@ type Context struct {
 	agreed    OID
 	source    *Name
 	delegated *Credential
+
+	window window // used if there is an order
 }
 
 // NewInitiator begins a context with target. It does no I/O and makes no call;
@@ -280,6 +284,13 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !s.Done {
+		if !c.initiator && len(out) == 0 {
+			// MIT 1.20 wants to go on after a token that is none of Kerberos', and
+			// has nothing to say: both ends would wait for each other.
+			err := refuse(op, ErrDefectiveToken, "the library took the token, wants another, and has none for the peer")
+			c.fail(err)
+			return nil, err
+		}
 		if !c.become(partial) {
 			return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
 		}
@@ -313,6 +324,17 @@ func (c *Context) initiate(op string, token []byte) (*gss.Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.is() == fresh && c.cred != nil && isHeimdal() {
+		// Heimdal 7.8 crashes on a credential that is only to accept with.
+		switch i, err := c.cred.thin().Inquire(); {
+		case err != nil:
+			return nil, err
+		case i.Usage == gss.UsageAccept:
+			return nil, refuse(op, ErrNoCred, "the credential is to accept with: Acquire one to Initiate")
+		default:
+			i.Name.Release()
+		}
+	}
 	return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
 }
 
@@ -323,6 +345,7 @@ func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
 				return nil, err
 			}
 		}
+		// (What firstMech cannot read, MIT and Heimdal cannot either.)
 		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
@@ -363,7 +386,7 @@ func (c *Context) admit(op string, s *gss.Step) error {
 		if err != nil && !isGNU() {
 			return err
 		}
-		if i.Mech != "" {
+		if i != nil && i.Mech != "" {
 			mech = i.Mech
 		}
 	}
@@ -371,7 +394,7 @@ func (c *Context) admit(op string, s *gss.Step) error {
 		return refuse(op, ErrUnauthorized, "the peers agreed on mechanism %v, which is not among those allowed", mech)
 	}
 	c.flags, c.agreed = s.Flags, mech
-	c.source, c.delegated = wrapName(s.Source), wrapCred(s.Delegated)
+	c.source, c.delegated = peerName(s.Source, mech), wrapCred(s.Delegated)
 	return nil
 }
 
@@ -464,19 +487,45 @@ func (c *Context) Info() (*ContextInfo, error) {
 	default:
 		return nil, err
 	}
-	info.Initiator, info.Acceptor = either(i.Source, c.source), either(i.Target, c.target)
 	if i.Mech != "" {
 		info.Mech = i.Mech
 	}
+	info.Initiator, info.Acceptor = either(i.Source, c.source, info.Mech), either(i.Target, c.target, info.Mech)
 	return info, nil
 }
 
 // either is the name that the library told, or a copy of the one kept here.
-func either(told *gss.Name, kept *Name) *Name {
+func either(told *gss.Name, kept *Name, mech OID) *Name {
 	if told == nil && kept != nil {
 		told, _ = kept.thin().Duplicate()
 	}
-	return wrapName(told)
+	return peerName(told, mech)
+}
+
+// peerName is a name that a context of mech told. A SPNEGO context of MIT tells
+// names of SPNEGO's own, which are unequal to the same names of mech and export
+// to other bytes. (Heimdal's are seen to by package gss.)
+func peerName(n *gss.Name, mech OID) *Name {
+	if n == nil || mech == "" || mech == MechSPNEGO {
+		return wrapName(n)
+	}
+	b, err := n.Export()
+	defer b.Release()
+	if err == nil && strings.HasPrefix(string(b.Bytes()), exportedSPNEGO) {
+		if inner, err := n.Canonicalize(mech); err == nil {
+			n.Release()
+			n = inner
+		}
+	}
+	return wrapName(n)
+}
+
+// exportedSPNEGO begins the exported form of SPNEGO's names: RFC 2743, 3.2.
+const exportedSPNEGO = "\x04\x01\x00\x08\x06\x06" + string(MechSPNEGO)
+
+func isHeimdal() bool {
+	l, err := gss.Library()
+	return err == nil && (l.Kind == gss.KindHeimdal || l.Kind == gss.KindApple)
 }
 
 func isGNU() bool {
@@ -485,7 +534,8 @@ func isGNU() bool {
 }
 
 // Delegated returns the credential that the initiator delegated, or nil. It
-// outlives the context.
+// outlives the context. It has an element for Kerberos alone, after SPNEGO too:
+// MIT and Heimdal initiate with it if Mech is MechKrb5, and not with SPNEGO.
 func (c *Context) Delegated() *Credential {
 	if !c.Established() {
 		return nil

@@ -2,11 +2,13 @@ package gssapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -68,28 +70,38 @@ type CredentialOptions struct {
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
-	// its key password.
+	// its key password. For use with SPNEGO MIT needs MechSPNEGO among Mechs;
+	// Heimdal 7.8 takes it with Kerberos alone.
 	Password string `json:"-"`
 }
 
-func (o CredentialOptions) redacted() string {
-	store := make([]string, 0, len(o.Store))
-	for _, k := range slices.Sorted(maps.Keys(o.Store)) {
-		v := o.Store[k]
+// redactStore is a credential store without the password.
+func redactStore(store map[string]string) string {
+	var entries []string
+	for _, k := range slices.Sorted(maps.Keys(store)) {
+		v := store[k]
 		if k == "password" {
 			v = "(redacted)"
 		}
-		store = append(store, k+":"+v)
+		entries = append(entries, fmt.Sprintf("%s=%q", k, v))
 	}
+	return strings.Join(entries, " ")
+}
+
+func (o CredentialOptions) redacted() string {
 	password := ""
 	if o.Password != "" {
 		password = "(redacted)"
 	}
-	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:%v Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, store, password)
+	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:[%s] Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, redactStore(o.Store), password)
 }
 
 // Format prints the options for every verb, without the password.
 func (o CredentialOptions) Format(f fmt.State, verb rune) { io.WriteString(f, o.redacted()) }
+
+// MarshalText makes encoding/json and others write the options without the
+// password.
+func (o CredentialOptions) MarshalText() ([]byte, error) { return []byte(o.redacted()), nil }
 
 // LogValue makes slog print the options without the password.
 func (o CredentialOptions) LogValue() slog.Value { return slog.StringValue(o.redacted()) }
@@ -139,6 +151,9 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 			store["password"] = o.Password
 		}
 		r, err = gss.AcquireCredFrom(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin(), store)
+		if e := (*Error)(nil); errors.As(err, &e) {
+			e.Text = strings.TrimPrefix(e.Text+" (store: "+redactStore(o.Store)+")", " ") // MIT does not say which file
+		}
 	case o.Password != "":
 		if o.Name == nil {
 			return nil, refuse(op, ErrBadName, "a Password needs a Name: whose it is")

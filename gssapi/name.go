@@ -37,8 +37,9 @@ func (n *Name) thin() *gss.Name {
 
 // ImportName makes a name from s, a text of type typ; an empty typ is the
 // library's default, for Kerberos a principal. For NTExportName s is what Export
-// returned. The errors are ErrBadName for a text that is none, ErrBadNameType.
-// It does not ask a KDC. RFC 2744, 5.16.
+// returned. The errors are ErrBadName for a text that is none, ErrBadNameType for
+// a type that is none (MIT and GNU gss say so when the name is used). It does not
+// ask a KDC. RFC 2744, 5.16.
 func ImportName(s string, typ OID) (*Name, error) {
 	const op = "ImportName"
 	switch typ {
