@@ -213,7 +213,9 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 	x.c.set(r.ctx)
 	s := &Step{Token: r.token.buffer(false), Mech: r.mech, Flags: Flags(r.flags), Lifetime: r.lifetime}
 	var err *Error
-	if r.failed() {
+	// A supplementary status says that the token is an old or a repeated one,
+	// which is fatal here (RFC 2744, 5.1 and 5.19), routine error or not.
+	if r.failed() || r.major&supplementaryMask&^statusContinueNeeded != 0 {
 		err = r.error(op, mech)
 	} else if r.ctx == nil {
 		err = &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no context"}
@@ -268,7 +270,11 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 		return nil, err
 	}
 	defer u.end()
-	t, err := a.Target.need(op)
+	target, err := a.Target.forMech(a.Mech)
+	if err != nil {
+		return nil, err
+	}
+	t, err := target.need(op)
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +286,11 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	defer c.end()
 	if err := gnuPrincipal(op, t.h); err != nil {
 		return nil, err
+	}
+	if u.h == nil {
+		if err := a.Cred.initiates(op, c.h, a.Mech); err != nil {
+			return nil, err
+		}
 	}
 	turn := takeTurn()
 	r := initSecContext(u.h, c.h, t.h, m, uint32(a.Flags), a.Lifetime, a.Bindings.cross(), a.Token)

@@ -1,7 +1,6 @@
 package gss
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -134,31 +133,11 @@ func gnuAccept(op string) error {
 // one with its frame, compares it unequal to the name it was made of, exports it
 // in a second frame, and makes of it a principal that begins with its length.
 func gnuImport(op string, exported []byte) ([]byte, error) {
-	bad := func(major Major, text string) ([]byte, error) {
-		return nil, &Error{Op: op, Major: major, Text: text}
+	e, _ := parseExported(exported) // checkForm has
+	if e.mech != MechKrb5 {
+		return nil, &Error{Op: op, Major: ErrBadMech, Text: fmt.Sprintf("a name of mechanism %v", e.mech)}
 	}
-	const short = "not an exported name (RFC 2743, 3.2)"
-	b := exported
-	if len(b) < 6 || b[0] != 4 || b[1] != 1 {
-		return bad(ErrBadName, short)
-	}
-	n := int(binary.BigEndian.Uint16(b[2:]))
-	b = b[4:]
-	if n < 2 || n > len(b) || b[0] != 6 || int(b[1]) != n-2 {
-		return bad(ErrBadName, short)
-	}
-	mech := OID(b[2:n])
-	b = b[n:]
-	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) != uint64(len(b)-4) {
-		return bad(ErrBadName, short)
-	}
-	if mech != MechKrb5 {
-		return bad(ErrBadMech, fmt.Sprintf("a name of mechanism %v", mech))
-	}
-	if slices.Contains(b[4:], 0) {
-		return bad(ErrBadName, "a NUL byte in the name")
-	}
-	return b[4:], nil
+	return e.name, nil
 }
 
 // gnuExport is ErrNameNotMN for a name that is not a principal: GNU gss would

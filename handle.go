@@ -39,8 +39,12 @@ func newCell(h unsafe.Pointer, free func(unsafe.Pointer)) *cell {
 	return c
 }
 
-// hold takes a reference; it fails once the cell is closed.
+// hold takes a reference; it fails once the cell is closed. The zero Name, Cred
+// or Ctx has no cell, and counts as released.
 func (c *cell) hold() bool {
+	if c == nil {
+		return false
+	}
 	for {
 		s := c.state.Load()
 		if s&closedBit != 0 {
@@ -67,6 +71,9 @@ func (c *cell) drop() {
 
 // close drops the owner's reference, once.
 func (c *cell) close() {
+	if c == nil {
+		return
+	}
 	for {
 		s := c.state.Load()
 		if s&closedBit != 0 {
@@ -111,7 +118,7 @@ func (c *cell) take() unsafe.Pointer {
 
 // takeAlone closes the cell and takes its handle if no call uses it.
 func (c *cell) takeAlone() (unsafe.Pointer, bool) {
-	if !c.state.CompareAndSwap(1, closedBit) {
+	if c == nil || !c.state.CompareAndSwap(1, closedBit) {
 		return nil, false
 	}
 	return c.take(), true

@@ -276,6 +276,9 @@ var errNotInstalled = errors.New("not installed")
 
 // open opens and binds file, and finds out what it is. The caller holds loadMu.
 func open(file string, noload bool) (*library, error) {
+	if strings.ContainsRune(file, 0) {
+		return nil, errors.New("the path has a NUL byte")
+	}
 	if err := secondCopy(file); err != nil {
 		return nil, err
 	}

@@ -105,6 +105,9 @@ func (o OID) String() string {
 	if o == "" {
 		return "none"
 	}
+	if len(o) > maxOID {
+		return fmt.Sprintf("%x?", clip(string(o)))
+	}
 	var parts []string
 	n := new(big.Int)
 	for i := 0; i < len(o); i++ {

@@ -138,7 +138,7 @@ type Context struct {
 	flags     Flags
 	agreed    OID
 	source    *Name
-	delegated *Credential
+	delegated atomic.Pointer[Credential]
 
 	window window // used if there is an order
 }
@@ -324,17 +324,6 @@ func (c *Context) initiate(op string, token []byte) (*gss.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.is() == fresh && c.cred != nil && isHeimdal() {
-		// Heimdal 7.8 crashes on a credential that is only to accept with.
-		switch i, err := c.cred.thin().Inquire(); {
-		case err != nil:
-			return nil, err
-		case i.Usage == gss.UsageAccept:
-			return nil, refuse(op, ErrNoCred, "the credential is to accept with: Acquire one to Initiate")
-		default:
-			i.Name.Release()
-		}
-	}
 	return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
 }
 
@@ -381,20 +370,31 @@ func (c *Context) admit(op string, s *gss.Step) error {
 		return refuse(op, ErrBadBindings, "the initiator sent no channel bindings, and they are required")
 	}
 	mech := s.Mech
-	if mech == MechSPNEGO || mech == "" { // Heimdal's word to initiators; what is inside a call of its own tells
+	switch {
+	case isKind(gss.KindGNU):
+		mech = MechKrb5 // it has no other, and need not say so
+	case mech != MechKrb5:
+		// Heimdal tells initiators SPNEGO; what is inside a call of its own tells.
+		// MIT's IAKERB (1.20) can report success and have no context.
 		i, err := c.ctx.Inquire()
-		if err != nil && !isGNU() {
+		if err != nil {
 			return err
 		}
-		if i != nil && i.Mech != "" {
+		i.Source.Release()
+		i.Target.Release()
+		if !i.Open {
+			return refuse(op, ErrFailure, "the library reported success, and the context is not established")
+		}
+		if i.Mech != "" {
 			mech = i.Mech
 		}
 	}
-	if mech != "" && !allowed(c.final, mech) {
+	if !allowed(c.final, mech) {
 		return refuse(op, ErrUnauthorized, "the peers agreed on mechanism %v, which is not among those allowed", mech)
 	}
 	c.flags, c.agreed = s.Flags, mech
-	c.source, c.delegated = peerName(s.Source, mech), wrapCred(s.Delegated)
+	c.source = peerName(s.Source, mech)
+	c.delegated.Store(wrapCred(s.Delegated))
 	return nil
 }
 
@@ -473,7 +473,7 @@ func (c *Context) Info() (*ContextInfo, error) {
 		info.Expiry = expiry(i.Lifetime)
 	case errors.Is(err, ErrContextExpired):
 		info.Expiry = time.Now()
-	case i != nil && isGNU():
+	case i != nil && isKind(gss.KindGNU):
 		// A stub. What the handshake told is kept here; the time has a call of its own.
 		left, err := c.ctx.Time()
 		switch {
@@ -523,24 +523,21 @@ func peerName(n *gss.Name, mech OID) *Name {
 // exportedSPNEGO begins the exported form of SPNEGO's names: RFC 2743, 3.2.
 const exportedSPNEGO = "\x04\x01\x00\x08\x06\x06" + string(MechSPNEGO)
 
-func isHeimdal() bool {
+// isKind reports whether the library is of that kind.
+func isKind(k gss.Kind) bool {
 	l, err := gss.Library()
-	return err == nil && (l.Kind == gss.KindHeimdal || l.Kind == gss.KindApple)
-}
-
-func isGNU() bool {
-	l, err := gss.Library()
-	return err == nil && l.Kind == gss.KindGNU
+	return err == nil && l.Kind == k
 }
 
 // Delegated returns the credential that the initiator delegated, or nil. It
-// outlives the context. It has an element for Kerberos alone, after SPNEGO too:
-// MIT and Heimdal initiate with it if Mech is MechKrb5, and not with SPNEGO.
+// outlives the context, and is here after Close and Export too. It has an
+// element for Kerberos alone, after SPNEGO too: initiate with it with MechKrb5.
+// With MechSPNEGO it is ErrNoCred.
 func (c *Context) Delegated() *Credential {
-	if !c.Established() {
+	if c == nil {
 		return nil
 	}
-	return c.delegated
+	return c.delegated.Load()
 }
 
 // ProcessToken gives the library a token that the peer sent outside of Step and

@@ -70,8 +70,7 @@ type CredentialOptions struct {
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
-	// its key password. For use with SPNEGO MIT needs MechSPNEGO among Mechs;
-	// Heimdal 7.8 takes it with Kerberos alone.
+	// its key password. The empty password is none.
 	Password string `json:"-"`
 }
 
@@ -80,7 +79,7 @@ func redactStore(store map[string]string) string {
 	var entries []string
 	for _, k := range slices.Sorted(maps.Keys(store)) {
 		v := store[k]
-		if k == "password" {
+		if strings.Contains(strings.ToLower(k), "password") {
 			v = "(redacted)"
 		}
 		entries = append(entries, fmt.Sprintf("%s=%q", k, v))
@@ -118,10 +117,14 @@ func wrapCred(c *gss.Cred) *Credential {
 	return &Credential{c}
 }
 
-// thin is the credential for C; nil, the default one, for nil.
+// thin is the credential for C; nil, the default one, for nil. The zero
+// Credential is none, and not the default one.
 func (c *Credential) thin() *gss.Cred {
 	if c == nil {
 		return nil
+	}
+	if c.c == nil {
+		return new(gss.Cred)
 	}
 	return c.c
 }
@@ -142,6 +145,9 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	var r *gss.CredResult
 	switch {
 	case o.Store != nil:
+		if err := o.checkStore(op); err != nil {
+			return nil, err
+		}
 		store := o.Store
 		if o.Password != "" {
 			if _, ok := store["password"]; ok {
@@ -158,13 +164,49 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 		if o.Name == nil {
 			return nil, refuse(op, ErrBadName, "a Password needs a Name: whose it is")
 		}
+		mechs := o.Mechs
+		if len(mechs) == 0 && isKind(gss.KindMIT) {
+			// By default MIT makes no element for SPNEGO here.
+			mechs = []OID{MechKrb5, MechSPNEGO}
+		}
 		password := []byte(o.Password)
-		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, o.Mechs, o.Usage.thin())
+		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, mechs, o.Usage.thin())
 		clear(password)
 	default:
 		r, err = gss.AcquireCred(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin())
 	}
 	return acquired(ctx, op, r, err)
+}
+
+// storeKeys are the keys of a credential store that MIT 1.20 knows, and whether
+// they alone say where a credential of that usage is.
+var storeKeys = map[string]struct{ initiate, accept bool }{
+	"ccache":        {initiate: true},
+	"client_keytab": {initiate: true},
+	"password":      {initiate: true},
+	"keytab":        {accept: true},
+	"rcache":        {accept: true},
+	"verify":        {},
+}
+
+// checkStore refuses a store that does not say where a credential of that usage
+// is. MIT overlooks what it does not know, and takes the default credential.
+func (o *CredentialOptions) checkStore(op string) error {
+	initiate, accept := o.Password != "", false
+	for k := range o.Store {
+		key, ok := storeKeys[k]
+		if !ok {
+			return refuse(op, ErrFailure, "the Store has the key %q: there are %s", k, strings.Join(slices.Sorted(maps.Keys(storeKeys)), ", "))
+		}
+		initiate, accept = initiate || key.initiate, accept || key.accept
+	}
+	if !initiate && o.Usage != Accept {
+		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache, client_keytab or password")
+	}
+	if !accept && o.Usage != Initiate {
+		return refuse(op, ErrFailure, "the Store does not say where a credential to accept with is: give keytab")
+	}
+	return nil
 }
 
 // check looks at ctx and at options before a call.
@@ -191,8 +233,8 @@ func acquired(ctx context.Context, op string, r *gss.CredResult, err error) (*Cr
 }
 
 // Add returns a credential that has what c has and one element more: that of o,
-// which names exactly one mechanism and has neither Store nor Password. c is not
-// changed. It may ask a KDC. RFC 2744, 5.3.
+// which names exactly one mechanism and has neither Store nor Password. Without a
+// Name it is of c's name. c is not changed. It may ask a KDC. RFC 2744, 5.3.
 func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	const op = "Add"
 	if c == nil || o == nil || len(o.Mechs) != 1 || o.Store != nil || o.Password != "" {
@@ -202,7 +244,17 @@ func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.c.Add(o.Name.thin(), o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
+	name := o.Name.thin()
+	if name == nil {
+		// The same identity; for the library it would be the default one.
+		i, err := c.thin().Inquire()
+		if err != nil {
+			return nil, err
+		}
+		defer i.Name.Release()
+		name = i.Name
+	}
+	r, err := c.thin().Add(name, o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
 	return acquired(ctx, op, r, err)
 }
 
@@ -234,7 +286,7 @@ func (c *Credential) info(ctx context.Context, inquire func(*gss.Cred) (*gss.Cre
 	if err := ended(ctx, op); err != nil {
 		return nil, err
 	}
-	i, err := inquire(c.c)
+	i, err := inquire(c.thin())
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (c *Context) AppendWrap(dst, msg []byte, p Protection) ([]byte, error) {
 	if p > Integrity {
 		return dst, refuse(op, ErrBadQOP, "%d is no protection: use Private or Integrity", p)
 	}
-	if p == Private && c.flags&FlagConf == 0 && !isGNU() { // GNU gss never has it, and gss.Ctx.Wrap says so
+	if p == Private && c.flags&FlagConf == 0 && !isKind(gss.KindGNU) { // GNU gss never has it, and gss.Ctx.Wrap says so
 		return dst, refuse(op, ErrUnavailable, "confidentiality was not negotiated (flags: %v)", c.flags)
 	}
 	out, encrypted, err := c.ctx.Wrap(dst, msg, p == Private, 0)

@@ -80,7 +80,7 @@ func (c *Context) export(calls transferCalls) ([]byte, error) {
 	if err := c.usable(op); err != nil {
 		return nil, err
 	}
-	if isGNU() {
+	if isKind(gss.KindGNU) {
 		return nil, refuse(op, ErrUnavailable, "GNU gss cannot export contexts: use MIT or Heimdal (GSSAPI_LIBRARY)")
 	}
 	if c.flags&FlagTrans == 0 {
