@@ -58,7 +58,7 @@ func (m *bufferMem) release() {
 // Release gives the memory back to the library; a secret is overwritten first.
 // The Buffer is empty afterwards. More calls do nothing.
 func (b *Buffer) Release() {
-	if b == nil {
+	if b == nil || b.mem == nil {
 		return
 	}
 	b.cleanup.Stop()
@@ -67,7 +67,7 @@ func (b *Buffer) Release() {
 
 // Len is the number of bytes in the buffer.
 func (b *Buffer) Len() int {
-	if b == nil {
+	if b == nil || b.mem == nil {
 		return 0
 	}
 	b.mem.mu.Lock()
@@ -78,7 +78,7 @@ func (b *Buffer) Len() int {
 // AppendTo appends a copy of the contents to dst. The error is ErrFailure for a
 // buffer that is longer than a Go slice can be.
 func (b *Buffer) AppendTo(dst []byte) ([]byte, error) {
-	if b == nil {
+	if b == nil || b.mem == nil {
 		return dst, nil
 	}
 	b.mem.mu.Lock()

@@ -123,9 +123,15 @@ type Ctx struct {
 func NewCtx() *Ctx { return newCtx(nil, false) }
 
 func newCtx(h unsafe.Pointer, open bool) *Ctx {
-	x := &Ctx{newCell(h, func(h unsafe.Pointer) { deleteSecContext(h) }), open, false}
+	x := &Ctx{newCell(h, deleteContext), open, false}
 	runtime.AddCleanup(x, (*cell).close, x.c)
 	return x
+}
+
+// deleteContext deletes what no call uses.
+func deleteContext(h unsafe.Pointer) {
+	defer takeTurn().end()
+	deleteSecContext(h)
 }
 
 // begin takes hold of the context for one call, and waits for the call that is
@@ -186,7 +192,7 @@ type Step struct {
 	Mech      OID
 	Flags     Flags  // final when Done
 	Lifetime  uint32 // seconds from now
-	Source    *Name  // Accept: the initiator
+	Source    *Name  // Accept: the initiator. GNU gss 1.0.4 leaves out the realm, even that of another
 	Delegated *Cred  // Accept: the initiator's credential, if it sent one
 }
 
@@ -207,7 +213,9 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 	x.c.set(r.ctx)
 	s := &Step{Token: r.token.buffer(false), Mech: r.mech, Flags: Flags(r.flags), Lifetime: r.lifetime}
 	var err *Error
-	if r.failed() {
+	// A supplementary status says that the token is an old or a repeated one,
+	// which is fatal here (RFC 2744, 5.1 and 5.19), routine error or not.
+	if r.failed() || r.major&supplementaryMask&^statusContinueNeeded != 0 {
 		err = r.error(op, mech)
 	} else if r.ctx == nil {
 		err = &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no context"}
@@ -220,7 +228,7 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 			releaseCred(r.delegated)
 		}
 		if h := x.c.take(); h != nil {
-			deleteSecContext(h)
+			deleteContext(h)
 		}
 		x.failed = true
 		return s, err
@@ -233,7 +241,9 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 
 // Init calls gss_init_sec_context. On an error the context is deleted; the Step
 // that comes with it may have a token for the peer, and must be released by
-// Release of its Token. It may block on a KDC. RFC 2744, 5.19.
+// Release of its Token. It may block on a KDC; GNU gss (Shishi 1.0.3), if its
+// tickets have expired, on a password that it asks for at the terminal. RFC 2744,
+// 5.19.
 func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	const op = "gss_init_sec_context"
 	if _, err := lib(); err != nil {
@@ -241,6 +251,12 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	}
 	if err := checkSize(op, "token", len(a.Token)); err != nil {
 		return nil, err
+	}
+	if err := gnuMech(op, a.Mech); err != nil {
+		return nil, err
+	}
+	if gnu() && a.Cred != nil {
+		return nil, &Error{Op: op, Major: ErrUnavailable, Text: gnuName() + " initiates with the default tickets only: give no credential"}
 	}
 	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
 		return nil, err
@@ -254,7 +270,11 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 		return nil, err
 	}
 	defer u.end()
-	t, err := a.Target.need(op)
+	target, err := a.Target.forMech(a.Mech)
+	if err != nil {
+		return nil, err
+	}
+	t, err := target.need(op)
 	if err != nil {
 		return nil, err
 	}
@@ -264,12 +284,28 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 		return nil, err
 	}
 	defer c.end()
+	if err := gnuPrincipal(op, t.h); err != nil {
+		return nil, err
+	}
+	if u.h == nil {
+		if err := a.Cred.initiates(op, c.h, a.Mech); err != nil {
+			return nil, err
+		}
+	}
+	turn := takeTurn()
 	r := initSecContext(u.h, c.h, t.h, m, uint32(a.Flags), a.Lifetime, a.Bindings.cross(), a.Token)
+	turn.end()
+	if gnu() {
+		r.flags &^= uint32(FlagConf) // GNU gss 1.0.4 grants what it is asked for, and cannot encrypt
+	}
 	return x.step(op, r, a.Mech)
 }
 
 // Accept calls gss_accept_sec_context. On an error the context is deleted; the
 // Step that comes with it may have a token for the peer. It does not ask a KDC.
+//
+// GNU gss (1.0.4, with Shishi 1.0.3) accepts tickets that have expired, and the
+// same token again and again: nobody who can be recorded should log in to it.
 // RFC 2744, 5.1.
 func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	const op = "gss_accept_sec_context"
@@ -282,6 +318,9 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	if err := checkSize(op, "channel bindings", a.Bindings.size()); err != nil {
 		return nil, err
 	}
+	if err := gnuAccept(op); err != nil {
+		return nil, err
+	}
 	u, err := x.begin(op, false)
 	if err != nil {
 		return nil, err
@@ -292,8 +331,17 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 		return nil, err
 	}
 	defer c.end()
+	turn := takeTurn()
 	r := acceptSecContext(u.h, c.h, a.Bindings.cross(), a.Token)
-	return x.step(op, r, r.mech)
+	turn.end()
+	if gnu() {
+		r.lifetime = Indefinite // GNU gss 1.0.4 does not know it
+	}
+	s, err := x.step(op, r, r.mech)
+	if gnu() && err == nil && a.Cred != nil && x.c.keep == nil {
+		x.c.keep = a.Cred.c.more() // a context of GNU gss 1.0.4 uses the memory of its credential
+	}
+	return s, err
 }
 
 // ProcessToken calls gss_process_context_token with a token that the peer sent
@@ -328,7 +376,8 @@ func (x *Ctx) Delete() {
 }
 
 // Time calls gss_context_time: seconds from now until the context expires,
-// Indefinite if it does not. On an expired one the error is ErrContextExpired.
+// Indefinite if it does not. On an expired one the error is ErrContextExpired;
+// ErrUnavailable on what GNU gss accepted.
 // RFC 2744, 5.7.
 func (x *Ctx) Time() (uint32, error) {
 	const op = "gss_context_time"
@@ -337,7 +386,13 @@ func (x *Ctx) Time() (uint32, error) {
 		return 0, err
 	}
 	defer u.end()
+	if x.c.keep != nil {
+		// It finds the end of the initiator's ticket only in an initiator's own, and says expired.
+		return 0, &Error{Op: op, Major: ErrUnavailable, Text: gnuName() + " cannot tell when a context that it accepted expires"}
+	}
+	turn := takeTurn()
 	s, seconds := contextTime(u.h)
+	turn.end()
 	if s.failed() {
 		return 0, s.error(op, "")
 	}
@@ -368,7 +423,7 @@ type ctxInfoResult struct {
 // Inquire calls gss_inquire_context. On an expired context MIT answers
 // ErrContextExpired; the flags, Local and Open of the CtxInfo that comes with it
 // are valid, its names are nil. Heimdal answers with a lifetime of 0. GNU gss has
-// a stub that always fails. RFC 2744, 5.20.
+// a stub: ErrUnavailable. RFC 2744, 5.20.
 func (x *Ctx) Inquire() (*CtxInfo, error) {
 	const op = "gss_inquire_context"
 	u, err := x.begin(op, true)

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -27,13 +28,21 @@ const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
 type Cred struct {
 	c     *cell
 	named bool // it was acquired for a name: see nameless
+
+	mu    sync.Mutex // guards what follows: see initiates
+	asked bool
+	mechs []OID
+	usage CredUsage
 }
 
 func newCred(h unsafe.Pointer) *Cred {
 	if h == nil {
 		return nil
 	}
-	c := &Cred{c: newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
+	c := &Cred{c: newCell(h, func(h unsafe.Pointer) {
+		defer takeTurn().end()
+		releaseCred(h)
+	})}
 	runtime.AddCleanup(c, (*cell).close, c.c)
 	return c
 }
@@ -49,6 +58,42 @@ func (c *Cred) begin(op string) (use, error) {
 	}
 	runtime.LockOSThread()
 	return use{c: c.c, h: c.c.h}, nil
+}
+
+// initiates is an error unless the credential has what initiates with mech.
+// MIT 1.20 does not mind: it takes the default credential of the process in
+// place of an element that is missing, so that the peer would see somebody else
+// than the one whose credential was given. Heimdal 7.8 takes a credential of
+// Kerberos for SPNEGO too, and crashes on one that is to accept with.
+//
+//gss:pinned
+func (c *Cred) initiates(op string, h unsafe.Pointer, mech OID) error {
+	if c == nil || gnu() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.asked {
+		r := inquireCred(h)
+		mechs := takeOIDSet(r.mechs)
+		if r.name != nil {
+			releaseName(r.name)
+		}
+		if r.failed() {
+			return r.error("gss_inquire_cred", mech)
+		}
+		c.asked, c.mechs, c.usage = true, mechs, CredUsage(r.usage)
+	}
+	if c.usage == UsageAccept {
+		return &Error{Op: op, Major: ErrNoCred, Mech: mech, Text: "the credential is to accept with: acquire one to initiate with"}
+	}
+	if mech == "" {
+		mech = MechKrb5
+	}
+	if !heimdal() && !slices.Contains(c.mechs, mech) {
+		return &Error{Op: op, Major: ErrNoCred, Mech: mech, Text: fmt.Sprintf("the credential is for mechanisms %v and not for %v: acquire it for that too", c.mechs, mech)}
+	}
+	return nil
 }
 
 // CredResult is what the calls that make a credential tell of it.
@@ -89,16 +134,24 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 	if _, err := lib(); err != nil {
 		return nil, err
 	}
+	if err := gnuMech(op, mechs...); err != nil {
+		return nil, err
+	}
 	u, err := name.begin(op)
 	if err != nil {
 		return nil, err
 	}
 	defer u.end()
+	if err := gnuPrincipal(op, u.h); err != nil {
+		return nil, err
+	}
 	set, err := oidSet(mechs)
 	if err != nil {
 		return nil, err
 	}
+	turn := takeTurn()
 	r := call(u.h, set)
+	turn.end()
 	var mech OID
 	if len(mechs) == 1 {
 		mech = mechs[0]
@@ -117,7 +170,14 @@ func acquire(op string, name *Name, mechs []OID, call func(name, mechs unsafe.Po
 // mechs the library's default set; lifetime is in seconds, 0 for the default.
 // It may block on a KDC. RFC 2744, 5.2.
 func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
-	return acquire("gss_acquire_cred", name, mechs, func(name, mechs unsafe.Pointer) credResult {
+	const op = "gss_acquire_cred"
+	if _, err := lib(); err != nil {
+		return nil, err
+	}
+	if err := gnuAcquire(op, name, usage); err != nil {
+		return nil, err
+	}
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCred(name, lifetime, mechs, int32(usage))
 	})
 }
@@ -145,14 +205,17 @@ func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, 
 	})
 }
 
+// maxPassword bounds a password: Heimdal 7.8 works for a minute on one of 1 MiB.
+const maxPassword = 4096
+
 // AcquireCredWithPassword calls gss_acquire_cred_with_password: initial
 // credentials for name by its password, which the caller may clear afterwards.
 // MIT asks the KDC when the credential is first used, or here. It may block on a
 // KDC.
 func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
 	const op = "gss_acquire_cred_with_password"
-	if err := checkSize(op, "password", len(password)); err != nil {
-		return nil, err
+	if len(password) > maxPassword {
+		return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("a password of %d bytes: at most %d are passed to the C library", len(password), maxPassword)}
 	}
 	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredWithPassword(name, password, lifetime, mechs, int32(usage))
@@ -167,6 +230,9 @@ func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acc
 	const op = "gss_add_cred"
 	if _, err := lib(); err != nil {
 		return nil, err
+	}
+	if mech == "" {
+		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
 	}
 	m, err := cOID(op, mech)
 	if err != nil {
@@ -245,6 +311,9 @@ func (r credResult) info(op string, c *Cred, mech OID) (*CredInfo, error) {
 	if r.failed() {
 		return nil, r.error(op, mech)
 	}
+	if gnu() {
+		r.usage = int32(UsageAccept) // GNU gss 1.0.4 says both, and initiates with none
+	}
 	return &CredInfo{mechanismName(r.name), r.lifetime, r.acceptorLifetime, CredUsage(r.usage), mechs}, nil
 }
 
@@ -267,6 +336,11 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
+	if c == nil {
+		if err := gnuAcquire(op, nil, UsageInitiate); err != nil {
+			return nil, err
+		}
+	}
 	return inquireCred(u.h).info(op, c, "")
 }
 
@@ -279,6 +353,9 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 	if mech == "" {
 		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err
@@ -288,6 +365,11 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 		return nil, err
 	}
 	defer u.end()
+	if c == nil {
+		if err := gnuAcquire(op, nil, UsageInitiate); err != nil {
+			return nil, err
+		}
+	}
 	return inquireCredByMech(u.h, m).info(op, c, mech)
 }
 

@@ -23,6 +23,10 @@
 // Delete never wait for a call that is under way: the handle is released when
 // that call is back.
 //
+// The environment is one for the process: a C library that reads it while
+// os.Setenv writes it crashes. Set KRB5_CONFIG, KRB5CCNAME and the like before
+// the first call, or say in options what they would.
+//
 // # Ownership
 //
 // Whoever gets a Name, Cred, Ctx or Buffer owns it. Releasing it is optional:

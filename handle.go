@@ -25,6 +25,7 @@ type cell struct {
 	mu    sync.Mutex   // one call at a time, for contexts; short lookups for names
 	h     unsafe.Pointer
 	free  func(unsafe.Pointer) // releases h
+	keep  *cell                // what h borrows from, for its whole life; this cell has a reference to it
 }
 
 const closedBit = int64(1) << 62
@@ -38,8 +39,12 @@ func newCell(h unsafe.Pointer, free func(unsafe.Pointer)) *cell {
 	return c
 }
 
-// hold takes a reference; it fails once the cell is closed.
+// hold takes a reference; it fails once the cell is closed. The zero Name, Cred
+// or Ctx has no cell, and counts as released.
 func (c *cell) hold() bool {
+	if c == nil {
+		return false
+	}
 	for {
 		s := c.state.Load()
 		if s&closedBit != 0 {
@@ -51,6 +56,12 @@ func (c *cell) hold() bool {
 	}
 }
 
+// more takes a further reference; the caller has one.
+func (c *cell) more() *cell {
+	c.state.Add(1)
+	return c
+}
+
 // drop gives a reference back.
 func (c *cell) drop() {
 	if c.state.Add(-1) == closedBit {
@@ -60,6 +71,9 @@ func (c *cell) drop() {
 
 // close drops the owner's reference, once.
 func (c *cell) close() {
+	if c == nil {
+		return
+	}
 	for {
 		s := c.state.Load()
 		if s&closedBit != 0 {
@@ -78,6 +92,9 @@ func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
 func (c *cell) release() {
 	if h := c.take(); h != nil {
 		c.free(h)
+		if c.keep != nil {
+			c.keep.drop()
+		}
 	}
 }
 
@@ -101,7 +118,7 @@ func (c *cell) take() unsafe.Pointer {
 
 // takeAlone closes the cell and takes its handle if no call uses it.
 func (c *cell) takeAlone() (unsafe.Pointer, bool) {
-	if !c.state.CompareAndSwap(1, closedBit) {
+	if c == nil || !c.state.CompareAndSwap(1, closedBit) {
 		return nil, false
 	}
 	return c.take(), true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,8 @@ type candidate struct {
 
 type library struct {
 	LibraryInfo
-	at bool // chosen by LoadAt
+	at    bool // chosen by LoadAt
+	named bool // chosen by name or path, or at link time; not just found
 }
 
 var (
@@ -141,7 +143,7 @@ func Library() (LibraryInfo, error) {
 // Supports reports whether the library has the C function of that name, such as
 // "gss_wrap_iov". It is false for names that this package does not know, and
 // when there is no library. A function that a library has may still answer
-// ErrUnavailable: GNU gss has stubs for six.
+// ErrUnavailable: GNU gss has stubs for eight.
 func Supports(function string) bool {
 	_, err := lib()
 	return err == nil && bound(function)
@@ -184,6 +186,7 @@ func loadNamed(nameOrPath, where string) (*library, error) {
 		if nameOrPath != "" && !l.is(nameOrPath) {
 			return nil, loadError(fmt.Sprintf("%s: %q was asked for, but this program was linked with %s (build tag gss_link)", where, nameOrPath, l.Path))
 		}
+		l.named = true
 		loaded.Store(l)
 		return l, nil
 	}
@@ -207,6 +210,7 @@ func loadNamed(nameOrPath, where string) (*library, error) {
 	for _, file := range files {
 		l, err := open(file, false)
 		if err == nil {
+			l.named = true
 			loaded.Store(l)
 			return l, nil
 		}
@@ -272,6 +276,9 @@ var errNotInstalled = errors.New("not installed")
 
 // open opens and binds file, and finds out what it is. The caller holds loadMu.
 func open(file string, noload bool) (*library, error) {
+	if strings.ContainsRune(file, 0) {
+		return nil, errors.New("the path has a NUL byte")
+	}
 	if err := secondCopy(file); err != nil {
 		return nil, err
 	}
@@ -296,6 +303,10 @@ func open(file string, noload bool) (*library, error) {
 			l.Kind = k.kind
 			break
 		}
+	}
+	if l.Kind == KindGNU && runtime.GOOS == "darwin" && runtime.GOARCH == "amd64" {
+		// Its structs are not packed there, those of the others are: see shim.h.
+		return nil, errors.New("GNU gss on the Intel Mac lays its structs out in another way than this program")
 	}
 	for _, c := range searchList {
 		if c.kind == l.Kind && strings.HasPrefix(filepath.Base(path), c.file) {

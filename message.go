@@ -48,7 +48,13 @@ func (x *Ctx) Wrap(dst, msg []byte, conf bool, qop uint32) (token []byte, encryp
 		return dst, false, err
 	}
 	defer u.end()
+	if conf && gnu() {
+		// It would ignore conf, and count the message.
+		return dst, false, &Error{Op: op, Major: ErrUnavailable, Text: gnuName() + " cannot encrypt"}
+	}
+	turn := takeTurn()
 	r := wrap(u.h, conf, qop, msg, dst[len(dst):cap(dst)])
+	turn.end()
 	out, err := r.deliver(dst)
 	if r.failed() {
 		return dst, false, r.error(op, "")
@@ -71,11 +77,22 @@ func (x *Ctx) Unwrap(dst, token []byte) (msg []byte, encrypted bool, qop uint32,
 		return dst, false, 0, err
 	}
 	defer u.end()
+	turn := takeTurn()
 	r := unwrap(u.h, token, dst[len(dst):cap(dst)])
+	turn.end()
 	out, err := r.deliver(dst)
 	if r.failed() {
 		clear(out[len(dst):])
-		return dst, false, 0, r.error(op, "")
+		e := r.error(op, "")
+		if gnu() {
+			if t := gnuUnreadable(token); t != "" {
+				e.Major, e.Text = ErrUnavailable, t
+			}
+		}
+		return dst, false, 0, e
+	}
+	if gnu() {
+		r.conf = false // GNU gss 1.0.4 says that a message was encrypted when it was not; it cannot decrypt
 	}
 	if err == nil && r.major&supplementaryMask != 0 {
 		err = r.error(op, "")
@@ -127,7 +144,7 @@ func (x *Ctx) VerifyMIC(msg, mic []byte) (qop uint32, err error) {
 }
 
 // WrapSizeLimit calls gss_wrap_size_limit: the longest message whose token is
-// not longer than size. GNU gss has a stub that always fails. RFC 2744, 5.33.
+// not longer than size. GNU gss has a stub: ErrUnavailable. RFC 2744, 5.33.
 func (x *Ctx) WrapSizeLimit(conf bool, qop, size uint32) (uint32, error) {
 	const op = "gss_wrap_size_limit"
 	u, err := x.begin(op, true)

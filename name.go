@@ -106,6 +106,20 @@ func (n *Name) begin(op string) (use, error) {
 	return u, nil
 }
 
+// forMech is the name to initiate to with mech. Heimdal 7.8's SPNEGO does not take
+// a name of Kerberos, such as that of a peer: it gets the text of it.
+func (n *Name) forMech(mech OID) (*Name, error) {
+	if n == nil || n.how != plain || mech != MechSPNEGO || !heimdal() {
+		return n, nil
+	}
+	buf, typ, err := n.Display()
+	if err != nil {
+		return nil, err
+	}
+	defer buf.Release()
+	return ImportName(buf.Bytes(), typ)
+}
+
 // need is begin for calls that cannot do without a name. (Heimdal 7.8 crashes
 // on GSS_C_NO_NAME in most.)
 func (n *Name) need(op string) (use, error) {
@@ -129,6 +143,15 @@ func ImportName(name []byte, typ OID) (*Name, error) {
 	t, err := cOID(op, typ)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkForm(op, name, typ); err != nil {
+		return nil, err
+	}
+	if gnu() && typ == NTExportName {
+		if name, err = gnuImport(op, name); err != nil {
+			return nil, err
+		}
+		return ImportName(name, NTKrb5PrincipalName)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -232,6 +255,12 @@ func (n *Name) Canonicalize(mech OID) (*Name, error) {
 	if mech == "" {
 		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
+	if heimdal() && mech == MechSPNEGO {
+		return nil, &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: "not called: Heimdal makes a name that crashes; canonicalize for the mechanism inside, such as Kerberos"}
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err
@@ -256,15 +285,18 @@ func named(op string, s status, h unsafe.Pointer, mech OID, how sharing) (*Name,
 		return nil, s.error(op, mech)
 	}
 	if h == nil {
+		if t := minorText(s.minor, mech); t != "" { // GNU gss 1.0.4, a service without a host
+			return nil, &Error{Op: op, Major: ErrBadName, Minor: s.minor, Mech: mech, Text: t}
+		}
 		return nil, &Error{Op: op, Major: ErrFailure, Mech: mech, Text: "the library reported success and returned no name"}
 	}
 	return newName(h, how), nil
 }
 
 // Export calls gss_export_name: the canonical bytes of a mechanism name, fit for
-// comparing with memcmp and for access control lists (RFC 2743, 3.2). MIT
-// answers ErrNameNotMN for a name that was not canonicalized; Heimdal exports
-// it. RFC 2744, 5.13.
+// comparing with memcmp and for access control lists (RFC 2743, 3.2).
+// ErrNameNotMN for a name that was not canonicalized; Heimdal 7.8 and GNU gss
+// would export other bytes than those of the mechanism name. RFC 2744, 5.13.
 func (n *Name) Export() (*Buffer, error) {
 	const op = "gss_export_name"
 	u, err := n.need(op)
@@ -272,6 +304,12 @@ func (n *Name) Export() (*Buffer, error) {
 		return nil, err
 	}
 	defer u.end()
+	if heimdal() && n.how == imported {
+		return nil, &Error{Op: op, Major: ErrNameNotMN, Text: "canonicalize it first"}
+	}
+	if err := gnuExport(op, u.h); err != nil {
+		return nil, err
+	}
 	s, buf := exportName(u.h)
 	b := buf.buffer(false)
 	if s.failed() {

@@ -1,7 +1,6 @@
 package gss
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -105,6 +104,9 @@ func appendBase128(dst []byte, n *big.Int) []byte {
 func (o OID) String() string {
 	if o == "" {
 		return "none"
+	}
+	if len(o) > maxOID {
+		return fmt.Sprintf("%x?", clip(string(o)))
 	}
 	var parts []string
 	n := new(big.Int)
@@ -245,6 +247,9 @@ func InquireNamesForMech(mech OID) ([]OID, error) {
 	if _, err := lib(); err != nil {
 		return nil, err
 	}
+	if err := gnuMech(op, mech); err != nil {
+		return nil, err
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return nil, err
@@ -271,10 +276,7 @@ func TestOIDSetMember(oid OID, set []OID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if o == nil {
-		return false, &Error{Op: op, Major: ErrFailure, Text: "the empty object identifier is in no set", err: errors.ErrUnsupported}
-	}
-	if len(set) == 0 {
+	if o == nil || len(set) == 0 {
 		return false, nil
 	}
 	runtime.LockOSThread()

@@ -14,6 +14,7 @@
 #ifndef GSSGO_SHIM_H
 #define GSSGO_SHIM_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -142,6 +143,34 @@ typedef struct gssgo_table {
 
 /* The functions of the open library. Written once, before any entry point below is called. */
 extern GSSGO_LOCAL gssgo_table gssgo_fn;
+
+/*
+ * Heimdal 7.8 gives up on a KDC when a signal interrupts its wait for the answer,
+ * and a Go process gets signals: one for each child that ends, and those of the
+ * runtime. Its calls that may ask a KDC run with signals blocked on their thread;
+ * other threads take them. What a fault raises stays deliverable.
+ */
+extern GSSGO_LOCAL int gssgo_deaf;
+
+static inline void gssgo_block(sigset_t *old) {
+    sigset_t set;
+    if (!gssgo_deaf)
+        return;
+    sigfillset(&set);
+    sigdelset(&set, SIGSEGV);
+    sigdelset(&set, SIGBUS);
+    sigdelset(&set, SIGFPE);
+    sigdelset(&set, SIGILL);
+    sigdelset(&set, SIGTRAP);
+    sigdelset(&set, SIGABRT);
+    sigdelset(&set, SIGSYS);
+    pthread_sigmask(SIG_SETMASK, &set, old);
+}
+
+static inline void gssgo_unblock(const sigset_t *old) {
+    if (gssgo_deaf)
+        pthread_sigmask(SIG_SETMASK, old, NULL);
+}
 
 /* ---- the loader, shim.c ---- */
 
@@ -413,10 +442,13 @@ static inline gssgo_status gssgo_release_name(void *name) {
 }
 
 static inline gssgo_cred gssgo_acquire_cred(void *name, OM_uint32 lifetime, void *mechs, int usage) {
+    sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_acquire_cred(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, &cred, &actual, &r.lifetime);
+    gssgo_unblock(&signals);
     r.cred = cred;
     r.mechs = actual;
     return r;
@@ -424,29 +456,38 @@ static inline gssgo_cred gssgo_acquire_cred(void *name, OM_uint32 lifetime, void
 
 /* Heimdal 7.8 writes to output_cred_handle whether it is NULL or not: it never is. */
 static inline gssgo_cred gssgo_add_cred(void *in, void *name, void *mech, int usage, OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime) {
+    sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_add_cred(&r.minor, (gss_cred_id_t)in, (gss_name_t)name, (gss_OID)mech, usage, initiator_lifetime, acceptor_lifetime, &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+    gssgo_unblock(&signals);
     r.cred = cred;
     r.mechs = actual;
     return r;
 }
 
 static inline gssgo_cred gssgo_inquire_cred(void *cred) {
+    sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_name_t name = NULL;
     gss_OID_set mechs = NULL;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_inquire_cred(&r.minor, (gss_cred_id_t)cred, &name, &r.lifetime, &r.usage, &mechs);
+    gssgo_unblock(&signals);
     r.name = name;
     r.mechs = mechs;
     return r;
 }
 
 static inline gssgo_cred gssgo_inquire_cred_by_mech(void *cred, void *mech) {
+    sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_name_t name = NULL;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_inquire_cred_by_mech(&r.minor, (gss_cred_id_t)cred, (gss_OID)mech, &name, &r.lifetime, &r.acceptor_lifetime, &r.usage);
+    gssgo_unblock(&signals);
     r.name = name;
     return r;
 }
@@ -476,15 +517,18 @@ static inline gss_channel_bindings_t gssgo_bindings(struct gss_channel_bindings_
 static inline gssgo_step gssgo_init_sec_context(void *ctx, void *cred, void *target, void *mech, OM_uint32 flags, OM_uint32 lifetime,
                                                 int havecb, OM_uint32 itype, OM_uint32 atype, const unsigned char *cbblock, size_t ilen, size_t alen, size_t dlen,
                                                 int first, const unsigned char *tok, size_t toklen) {
+    sigset_t signals;
     gssgo_step r;
     struct gss_channel_bindings_struct cb;
     gss_buffer_desc in = gssgo_in(tok, toklen), out = {0, NULL};
     gss_ctx_id_t c = (gss_ctx_id_t)ctx;
     gss_OID actual = NULL;
     memset(&r, 0, sizeof r);
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_init_sec_context(&r.minor, (gss_cred_id_t)cred, &c, (gss_name_t)target, (gss_OID)mech, flags, lifetime,
                                             gssgo_bindings(&cb, havecb, itype, atype, cbblock, ilen, alen, dlen),
                                             first ? NULL : &in, &actual, &out, &r.flags, &r.lifetime);
+    gssgo_unblock(&signals);
     r.ctx = c;
     r.buf = out.value;
     r.len = out.length;
@@ -618,6 +662,7 @@ static inline gssgo_handle gssgo_import_sec_context(const unsigned char *tok, si
 
 /* The store comes as a block of count pairs of NUL-terminated strings. */
 static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime, void *mechs, int usage, const char *block, OM_uint32 count) {
+    sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_key_value_set_desc store;
     gss_key_value_element_desc *elements;
@@ -639,7 +684,9 @@ static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime,
     }
     store.count = count;
     store.elements = elements;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_acquire_cred_from(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, &store, &cred, &actual, &r.lifetime);
+    gssgo_unblock(&signals);
     free(elements);
     r.cred = cred;
     r.mechs = actual;
@@ -647,13 +694,16 @@ static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime,
 }
 
 static inline gssgo_cred gssgo_acquire_cred_with_password(void *name, const unsigned char *password, size_t n, OM_uint32 lifetime, void *mechs, int usage) {
+    sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_buffer_desc pw = gssgo_in(password, n);
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
     if (!gssgo_fn.gss_acquire_cred_with_password)
         return r;
+    gssgo_block(&signals);
     r.major = gssgo_fn.gss_acquire_cred_with_password(&r.minor, (gss_name_t)name, &pw, lifetime, (gss_OID_set)mechs, usage, &cred, &actual, &r.lifetime);
+    gssgo_unblock(&signals);
     r.cred = cred;
     r.mechs = actual;
     return r;

@@ -147,8 +147,7 @@ type Error struct {
 	Minor uint32 // the mechanism's code; of use only beside the text, and only in this process
 	Mech  OID    // the mechanism that the minor status is of, as far as known
 	Text  string // the mechanism's message, or this package's; may be empty
-
-	err error // a further error that it is
+	Err   error  // a further error that it is, for a few: context.Canceled, gssapi.ErrNotEncrypted
 }
 
 // Error returns the function, what its major status means, and the
@@ -164,20 +163,12 @@ func (e *Error) Error() string {
 // Is matches Major values, see [Major.Is].
 func (e *Error) Is(target error) bool { return e.Major.Is(target) }
 
-// Unwrap returns the further error that e is, for the few that are one, such as
-// a context.Context that ended.
-func (e *Error) Unwrap() error { return e.err }
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
 
 // LogValue makes slog print the parts.
 func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("op", e.Op), slog.String("major", e.Major.Error()), slog.Uint64("minor", uint64(e.Minor)), slog.Any("mech", e.Mech), slog.String("text", e.Text))
-}
-
-// WithCause returns an Error that errors.Is finds cause in too. Package gssapi
-// makes its own refusals with it.
-func WithCause(e Error, cause error) *Error {
-	e.err = cause
-	return &e
 }
 
 // status is what a C call returned.
@@ -214,6 +205,7 @@ func (s status) error(op string, mech OID) *Error {
 		}
 		e.Text += t
 	}
+	e.explain()
 	return e
 }
 

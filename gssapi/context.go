@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ const checkedFlags = FlagDeleg | FlagMutual | FlagReplay | FlagSequence | FlagCo
 //
 // It has an effect with MIT only, which verifies a message before it looks at
 // its place. Heimdal 7.8 looks at the place first, and returns no message then.
+// AllowReorder has none without FlagReplay, nor with enctypes older than AES.
 type Order uint8
 
 // What Order may allow.
@@ -136,7 +138,9 @@ type Context struct {
 	flags     Flags
 	agreed    OID
 	source    *Name
-	delegated *Credential
+	delegated atomic.Pointer[Credential]
+
+	window window // used if there is an order
 }
 
 // NewInitiator begins a context with target. It does no I/O and makes no call;
@@ -164,6 +168,10 @@ func NewInitiator(target *Name, o *InitiatorOptions) *Context {
 
 // NewAcceptor waits for an initiator's first token. It does no I/O and makes no
 // call.
+//
+// On GNU gss (1.0.4) it is for tests: that accepts expired tickets, and recorded
+// tokens for ever; its names of peers lack the realm; and it refuses an initiator
+// that sent bindings if Bindings is nil, and one that sent none if it is not.
 func NewAcceptor(o *AcceptorOptions) *Context {
 	if o == nil {
 		o = new(AcceptorOptions)
@@ -276,6 +284,13 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !s.Done {
+		if !c.initiator && len(out) == 0 {
+			// MIT 1.20 wants to go on after a token that is none of Kerberos', and
+			// has nothing to say: both ends would wait for each other.
+			err := refuse(op, ErrDefectiveToken, "the library took the token, wants another, and has none for the peer")
+			c.fail(err)
+			return nil, err
+		}
 		if !c.become(partial) {
 			return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
 		}
@@ -319,6 +334,7 @@ func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
 				return nil, err
 			}
 		}
+		// (What firstMech cannot read, MIT and Heimdal cannot either.)
 		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
@@ -344,26 +360,41 @@ func (c *Context) canRequireBindings(op string) error {
 // admit checks what was granted.
 func (c *Context) admit(op string, s *gss.Step) error {
 	if missing := c.require &^ s.Flags; missing != 0 {
-		return refuse(op, ErrUnauthorized, "%v required and not granted (granted: %v)", missing, s.Flags)
+		text := "%v required and not granted (granted: %v)"
+		if c.initiator {
+			text += "; who can do without names them in InitiatorOptions.Without"
+		}
+		return refuse(op, ErrUnauthorized, text, missing, s.Flags)
 	}
 	if c.bound && s.Flags&FlagChannelBound == 0 {
 		return refuse(op, ErrBadBindings, "the initiator sent no channel bindings, and they are required")
 	}
 	mech := s.Mech
-	if mech == MechSPNEGO || mech == "" { // Heimdal's word to initiators; what is inside a call of its own tells
+	switch {
+	case isKind(gss.KindGNU):
+		mech = MechKrb5 // it has no other, and need not say so
+	case mech != MechKrb5:
+		// Heimdal tells initiators SPNEGO; what is inside a call of its own tells.
+		// MIT's IAKERB (1.20) can report success and have no context.
 		i, err := c.ctx.Inquire()
-		if err != nil && !isGNU() {
+		if err != nil {
 			return err
+		}
+		i.Source.Release()
+		i.Target.Release()
+		if !i.Open {
+			return refuse(op, ErrFailure, "the library reported success, and the context is not established")
 		}
 		if i.Mech != "" {
 			mech = i.Mech
 		}
 	}
-	if mech != "" && !allowed(c.final, mech) {
+	if !allowed(c.final, mech) {
 		return refuse(op, ErrUnauthorized, "the peers agreed on mechanism %v, which is not among those allowed", mech)
 	}
 	c.flags, c.agreed = s.Flags, mech
-	c.source, c.delegated = wrapName(s.Source), wrapCred(s.Delegated)
+	c.source = peerName(s.Source, mech)
+	c.delegated.Store(wrapCred(s.Delegated))
 	return nil
 }
 
@@ -414,7 +445,7 @@ type ContextInfo struct {
 	Acceptor  *Name     // nil if the library does not tell
 	Mech      OID       // within SPNEGO: the one that was agreed on
 	Flags     Flags     // granted
-	Expiry    time.Time // zero: never; of an expired context: not after now
+	Expiry    time.Time // zero: never, or GNU gss accepted and cannot tell; of an expired context: not after now
 	Local     bool      // this end is the initiator
 }
 
@@ -442,43 +473,71 @@ func (c *Context) Info() (*ContextInfo, error) {
 		info.Expiry = expiry(i.Lifetime)
 	case errors.Is(err, ErrContextExpired):
 		info.Expiry = time.Now()
-	case i != nil && isGNU():
+	case i != nil && isKind(gss.KindGNU):
 		// A stub. What the handshake told is kept here; the time has a call of its own.
 		left, err := c.ctx.Time()
-		if err != nil && !errors.Is(err, ErrContextExpired) {
+		switch {
+		case err == nil:
+			info.Expiry = expiry(left)
+		case errors.Is(err, ErrContextExpired):
+			info.Expiry = time.Now()
+		case !errors.Is(err, ErrUnavailable):
 			return nil, err
 		}
-		info.Expiry = expiry(left)
 	default:
 		return nil, err
 	}
-	info.Initiator, info.Acceptor = either(i.Source, c.source), either(i.Target, c.target)
 	if i.Mech != "" {
 		info.Mech = i.Mech
 	}
+	info.Initiator, info.Acceptor = either(i.Source, c.source, info.Mech), either(i.Target, c.target, info.Mech)
 	return info, nil
 }
 
 // either is the name that the library told, or a copy of the one kept here.
-func either(told *gss.Name, kept *Name) *Name {
+func either(told *gss.Name, kept *Name, mech OID) *Name {
 	if told == nil && kept != nil {
 		told, _ = kept.thin().Duplicate()
 	}
-	return wrapName(told)
+	return peerName(told, mech)
 }
 
-func isGNU() bool {
+// peerName is a name that a context of mech told. A SPNEGO context of MIT tells
+// names of SPNEGO's own, which are unequal to the same names of mech and export
+// to other bytes. (Heimdal's are seen to by package gss.)
+func peerName(n *gss.Name, mech OID) *Name {
+	if n == nil || mech == "" || mech == MechSPNEGO {
+		return wrapName(n)
+	}
+	b, err := n.Export()
+	defer b.Release()
+	if err == nil && strings.HasPrefix(string(b.Bytes()), exportedSPNEGO) {
+		if inner, err := n.Canonicalize(mech); err == nil {
+			n.Release()
+			n = inner
+		}
+	}
+	return wrapName(n)
+}
+
+// exportedSPNEGO begins the exported form of SPNEGO's names: RFC 2743, 3.2.
+const exportedSPNEGO = "\x04\x01\x00\x08\x06\x06" + string(MechSPNEGO)
+
+// isKind reports whether the library is of that kind.
+func isKind(k gss.Kind) bool {
 	l, err := gss.Library()
-	return err == nil && l.Kind == gss.KindGNU
+	return err == nil && l.Kind == k
 }
 
 // Delegated returns the credential that the initiator delegated, or nil. It
-// outlives the context.
+// outlives the context, and is here after Close and Export too. It has an
+// element for Kerberos alone, after SPNEGO too: initiate with it with MechKrb5.
+// With MechSPNEGO it is ErrNoCred.
 func (c *Context) Delegated() *Credential {
-	if !c.Established() {
+	if c == nil {
 		return nil
 	}
-	return c.delegated
+	return c.delegated.Load()
 }
 
 // ProcessToken gives the library a token that the peer sent outside of Step and

@@ -2,11 +2,13 @@ package gssapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -68,28 +70,37 @@ type CredentialOptions struct {
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
-	// its key password.
+	// its key password. The empty password is none.
 	Password string `json:"-"`
 }
 
-func (o CredentialOptions) redacted() string {
-	store := make([]string, 0, len(o.Store))
-	for _, k := range slices.Sorted(maps.Keys(o.Store)) {
-		v := o.Store[k]
-		if k == "password" {
+// redactStore is a credential store without the password.
+func redactStore(store map[string]string) string {
+	var entries []string
+	for _, k := range slices.Sorted(maps.Keys(store)) {
+		v := store[k]
+		if strings.Contains(strings.ToLower(k), "password") {
 			v = "(redacted)"
 		}
-		store = append(store, k+":"+v)
+		entries = append(entries, fmt.Sprintf("%s=%q", k, v))
 	}
+	return strings.Join(entries, " ")
+}
+
+func (o CredentialOptions) redacted() string {
 	password := ""
 	if o.Password != "" {
 		password = "(redacted)"
 	}
-	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:%v Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, store, password)
+	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:[%s] Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, redactStore(o.Store), password)
 }
 
 // Format prints the options for every verb, without the password.
 func (o CredentialOptions) Format(f fmt.State, verb rune) { io.WriteString(f, o.redacted()) }
+
+// MarshalText makes encoding/json and others write the options without the
+// password.
+func (o CredentialOptions) MarshalText() ([]byte, error) { return []byte(o.redacted()), nil }
 
 // LogValue makes slog print the options without the password.
 func (o CredentialOptions) LogValue() slog.Value { return slog.StringValue(o.redacted()) }
@@ -106,10 +117,14 @@ func wrapCred(c *gss.Cred) *Credential {
 	return &Credential{c}
 }
 
-// thin is the credential for C; nil, the default one, for nil.
+// thin is the credential for C; nil, the default one, for nil. The zero
+// Credential is none, and not the default one.
 func (c *Credential) thin() *gss.Cred {
 	if c == nil {
 		return nil
+	}
+	if c.c == nil {
+		return new(gss.Cred)
 	}
 	return c.c
 }
@@ -130,6 +145,9 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	var r *gss.CredResult
 	switch {
 	case o.Store != nil:
+		if err := o.checkStore(op); err != nil {
+			return nil, err
+		}
 		store := o.Store
 		if o.Password != "" {
 			if _, ok := store["password"]; ok {
@@ -139,17 +157,56 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 			store["password"] = o.Password
 		}
 		r, err = gss.AcquireCredFrom(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin(), store)
+		if e := (*Error)(nil); errors.As(err, &e) {
+			e.Text = strings.TrimPrefix(e.Text+" (store: "+redactStore(o.Store)+")", " ") // MIT does not say which file
+		}
 	case o.Password != "":
 		if o.Name == nil {
 			return nil, refuse(op, ErrBadName, "a Password needs a Name: whose it is")
 		}
+		mechs := o.Mechs
+		if len(mechs) == 0 && isKind(gss.KindMIT) {
+			// By default MIT makes no element for SPNEGO here.
+			mechs = []OID{MechKrb5, MechSPNEGO}
+		}
 		password := []byte(o.Password)
-		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, o.Mechs, o.Usage.thin())
+		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, mechs, o.Usage.thin())
 		clear(password)
 	default:
 		r, err = gss.AcquireCred(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin())
 	}
 	return acquired(ctx, op, r, err)
+}
+
+// storeKeys are the keys of a credential store that MIT 1.20 knows, and whether
+// they alone say where a credential of that usage is.
+var storeKeys = map[string]struct{ initiate, accept bool }{
+	"ccache":        {initiate: true},
+	"client_keytab": {initiate: true},
+	"password":      {initiate: true},
+	"keytab":        {accept: true},
+	"rcache":        {accept: true},
+	"verify":        {},
+}
+
+// checkStore refuses a store that does not say where a credential of that usage
+// is. MIT overlooks what it does not know, and takes the default credential.
+func (o *CredentialOptions) checkStore(op string) error {
+	initiate, accept := o.Password != "", false
+	for k := range o.Store {
+		key, ok := storeKeys[k]
+		if !ok {
+			return refuse(op, ErrFailure, "the Store has the key %q: there are %s", k, strings.Join(slices.Sorted(maps.Keys(storeKeys)), ", "))
+		}
+		initiate, accept = initiate || key.initiate, accept || key.accept
+	}
+	if !initiate && o.Usage != Accept {
+		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache, client_keytab or password")
+	}
+	if !accept && o.Usage != Initiate {
+		return refuse(op, ErrFailure, "the Store does not say where a credential to accept with is: give keytab")
+	}
+	return nil
 }
 
 // check looks at ctx and at options before a call.
@@ -176,8 +233,8 @@ func acquired(ctx context.Context, op string, r *gss.CredResult, err error) (*Cr
 }
 
 // Add returns a credential that has what c has and one element more: that of o,
-// which names exactly one mechanism and has neither Store nor Password. c is not
-// changed. It may ask a KDC. RFC 2744, 5.3.
+// which names exactly one mechanism and has neither Store nor Password. Without a
+// Name it is of c's name. c is not changed. It may ask a KDC. RFC 2744, 5.3.
 func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	const op = "Add"
 	if c == nil || o == nil || len(o.Mechs) != 1 || o.Store != nil || o.Password != "" {
@@ -187,7 +244,17 @@ func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.c.Add(o.Name.thin(), o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
+	name := o.Name.thin()
+	if name == nil {
+		// The same identity; for the library it would be the default one.
+		i, err := c.thin().Inquire()
+		if err != nil {
+			return nil, err
+		}
+		defer i.Name.Release()
+		name = i.Name
+	}
+	r, err := c.thin().Add(name, o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
 	return acquired(ctx, op, r, err)
 }
 
@@ -219,7 +286,7 @@ func (c *Credential) info(ctx context.Context, inquire func(*gss.Cred) (*gss.Cre
 	if err := ended(ctx, op); err != nil {
 		return nil, err
 	}
-	i, err := inquire(c.c)
+	i, err := inquire(c.thin())
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,10 @@
 // calls at once. Calls on one context are made one after the other. Close never
 // waits; a call that is under way ends as if it had come first.
 //
+// The environment is one for the process: a C library that reads it while
+// os.Setenv writes it crashes. Set KRB5_CONFIG, KRB5CCNAME and the like before
+// the first call, or say in options what they would.
+//
 // # Ownership
 //
 // Close is optional everywhere: what is unreachable is released by the garbage

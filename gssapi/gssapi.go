@@ -144,7 +144,7 @@ func refuse(op string, major Major, format string, args ...any) *Error {
 // ended returns an error if ctx is done: an *Error that is ctx.Err too.
 func ended(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
-		return gss.WithCause(Error{Op: op, Major: ErrFailure, Text: err.Error()}, err)
+		return &Error{Op: op, Major: ErrFailure, Text: err.Error(), Err: err}
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package gssapi
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
+	"sync"
 
 	"github.com/seed2651813c/gss"
 )
@@ -53,7 +55,7 @@ func (c *Context) AppendWrap(dst, msg []byte, p Protection) ([]byte, error) {
 	if p > Integrity {
 		return dst, refuse(op, ErrBadQOP, "%d is no protection: use Private or Integrity", p)
 	}
-	if p == Private && c.flags&FlagConf == 0 {
+	if p == Private && c.flags&FlagConf == 0 && !isKind(gss.KindGNU) { // GNU gss never has it, and gss.Ctx.Wrap says so
 		return dst, refuse(op, ErrUnavailable, "confidentiality was not negotiated (flags: %v)", c.flags)
 	}
 	out, encrypted, err := c.ctx.Wrap(dst, msg, p == Private, 0)
@@ -95,8 +97,13 @@ func (c *Context) AppendUnwrap(dst, token []byte) ([]byte, Protection, error) {
 	if err := c.usable(op); err != nil {
 		return dst, Integrity, err
 	}
+	if c.order != 0 {
+		c.window.Lock()
+		defer c.window.Unlock()
+	}
+	seq := sequenceNumber(token) // now: the call scrambles it
 	out, encrypted, _, err := c.ctx.Unwrap(dst, token)
-	if err != nil && !c.inOrder(err) {
+	if err = c.inOrder(err, seq); err != nil {
 		clear(out[len(dst):])
 		return dst, Integrity, err
 	}
@@ -106,19 +113,50 @@ func (c *Context) AppendUnwrap(dst, token []byte) ([]byte, Protection, error) {
 	return out, Private, nil
 }
 
-// inOrder reports whether err is only about a message's place in the sequence,
-// and that is to be overlooked. Only MIT has verified the message by then.
-func (c *Context) inOrder(err error) bool {
-	var e *Error
-	if c.order == 0 || !errors.As(err, &e) || !c.order.tolerates(e.Major) {
-		return false
+// window is how far the peer's messages have come. MIT remembers which of the
+// last 64 it has had; an older one is ErrUnseqToken too, although it may be a
+// duplicate (1.20, util_seqstate.c). So AllowReorder needs to know how old.
+type window struct {
+	sync.Mutex
+	newest uint64 // sequence number; 0: not known
+}
+
+const windowSize = 64
+
+// sequenceNumber is that of a token of RFC 4121, 4.2.6: 0 if it is none.
+func sequenceNumber(token []byte) uint64 {
+	if len(token) < 16 || token[1] != 4 || token[0] != 4 && token[0] != 5 {
+		return 0
 	}
-	l, err := gss.Library()
-	return err == nil && l.Kind == gss.KindMIT
+	return binary.BigEndian.Uint64(token[8:])
+}
+
+// inOrder returns nil instead of an err that is only about a message's place in
+// the sequence, if that is to be overlooked. Only MIT has verified the message by
+// then. The caller holds c.window if there is an order.
+func (c *Context) inOrder(err error, seq uint64) error {
+	if c.order == 0 {
+		return err
+	}
+	verified := err == nil
+	if l, bad := gss.Library(); bad == nil && l.Kind == gss.KindMIT {
+		var e *Error
+		if errors.As(err, &e) && e.Major&^(ErrGapToken|ErrUnseqToken) == 0 {
+			verified = true
+			known := c.flags&FlagReplay != 0 && seq != 0 && seq <= c.window.newest && c.window.newest-seq < windowSize
+			if c.order.tolerates(e.Major) && (e.Major&ErrUnseqToken == 0 || known) {
+				err = nil
+			}
+		}
+	}
+	if verified {
+		c.window.newest = max(c.window.newest, seq)
+	}
+	return err
 }
 
 func notEncrypted(op, text string) error {
-	return gss.WithCause(Error{Op: op, Major: ErrBadQOP, Text: text}, ErrNotEncrypted)
+	return &Error{Op: op, Major: ErrBadQOP, Text: text, Err: ErrNotEncrypted}
 }
 
 // AppendMIC appends to dst a code by which the peer can verify msg. RFC 2744,
@@ -136,11 +174,12 @@ func (c *Context) VerifyMIC(msg, mic []byte) error {
 	if err := c.usable("VerifyMIC"); err != nil {
 		return err
 	}
-	_, err := c.ctx.VerifyMIC(msg, mic)
-	if err != nil && c.inOrder(err) {
-		return nil
+	if c.order != 0 {
+		c.window.Lock()
+		defer c.window.Unlock()
 	}
-	return err
+	_, err := c.ctx.VerifyMIC(msg, mic)
+	return c.inOrder(err, sequenceNumber(mic))
 }
 
 // MaxMessage returns the length of the longest message whose token, with that

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"unicode"
 	"unsafe"
 
 	"github.com/seed2651813c/gss"
@@ -27,18 +28,23 @@ func wrapName(n *gss.Name) *Name {
 	return &Name{n: n}
 }
 
-// thin is the name for C; nil for nil.
+// thin is the name for C; nil for nil. The zero Name is none, and not that of
+// the default identity.
 func (n *Name) thin() *gss.Name {
 	if n == nil {
 		return nil
+	}
+	if n.n == nil {
+		return new(gss.Name)
 	}
 	return n.n
 }
 
 // ImportName makes a name from s, a text of type typ; an empty typ is the
 // library's default, for Kerberos a principal. For NTExportName s is what Export
-// returned. The errors are ErrBadName for a text that is none, ErrBadNameType.
-// It does not ask a KDC. RFC 2744, 5.16.
+// returned. The errors are ErrBadName for a text that is none, ErrBadNameType for
+// a type that is none (MIT and GNU gss say so when the name is used). It does not
+// ask a KDC. RFC 2744, 5.16.
 func ImportName(s string, typ OID) (*Name, error) {
 	const op = "ImportName"
 	switch typ {
@@ -75,19 +81,30 @@ func HostService(service, host string) (*Name, error) {
 
 func (n *Name) display() {
 	n.once.Do(func() {
-		buf, typ, err := n.n.Display()
+		buf, typ, err := n.thin().Display()
 		if err != nil {
 			n.text = "(" + err.Error() + ")"
 			return
 		}
-		n.text, n.typ = strings.ToValidUTF8(string(buf.Bytes()), "\uFFFD"), typ
+		n.text, n.typ = printable(buf.Bytes()), typ
 		buf.Release()
 	})
 }
 
+// printable is a name without what could forge a line of a log or steer a
+// terminal: control characters and what is no UTF-8 become U+FFFD.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.ToValidUTF8(string(b), "\uFFFD"))
+}
+
 // String returns the name as the library prints it, such as alice@EXAMPLE.COM,
-// for people and logs; in parentheses why it cannot be printed. Access is
-// decided by Equal or Export.
+// for people and logs; in parentheses why it cannot be printed. Control
+// characters are replaced. Access is decided by Equal or Export.
 func (n *Name) String() string {
 	if n == nil {
 		return "(no name)"
@@ -116,7 +133,7 @@ func (n *Name) Equal(other *Name) bool {
 	if n == nil || other == nil {
 		return false
 	}
-	equal, err := n.n.Compare(other.n)
+	equal, err := n.thin().Compare(other.thin())
 	return err == nil && equal
 }
 

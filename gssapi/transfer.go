@@ -80,7 +80,7 @@ func (c *Context) export(calls transferCalls) ([]byte, error) {
 	if err := c.usable(op); err != nil {
 		return nil, err
 	}
-	if isGNU() {
+	if isKind(gss.KindGNU) {
 		return nil, refuse(op, ErrUnavailable, "GNU gss cannot export contexts: use MIT or Heimdal (GSSAPI_LIBRARY)")
 	}
 	if c.flags&FlagTrans == 0 {
@@ -163,7 +163,7 @@ func take(op string, calls transferCalls, x *gss.Ctx, o *ImportOptions) (*Contex
 		return nil, err
 	}
 	c.flags, c.agreed, c.initiator = i.Flags, i.Mech, i.Local
-	c.source, c.target = wrapName(i.Source), wrapName(i.Target)
+	c.source, c.target = peerName(i.Source, i.Mech), peerName(i.Target, i.Mech)
 	if err := c.fits(op, o, i.Open, expired); err != nil {
 		calls.Delete(x)
 		return nil, err

@@ -151,10 +151,15 @@ const toolTimeout = time.Minute
 
 // run runs a program to its end and returns what it wrote.
 func (r *Realm) run(stdin, program string, args ...string) (stdout, stderr string, err error) {
+	return r.runWith(nil, stdin, program, args...)
+}
+
+// runWith is run with more environment variables.
+func (r *Realm) runWith(env []string, stdin, program string, args ...string) (stdout, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = r.toolEnv()
+	cmd.Env = append(r.toolEnv(), env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut

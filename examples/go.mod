@@ -1,0 +1,7 @@
+module github.com/seed2651813c/gss/examples
+
+go 1.25
+
+require github.com/seed2651813c/gss v0.0.0
+
+replace github.com/seed2651813c/gss => ../

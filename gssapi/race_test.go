@@ -1,0 +1,5 @@
+//go:build race
+
+package gssapi
+
+const raceBuild = true
