@@ -247,7 +247,7 @@ func TestFakeLegs(t *testing.T) {
 
 // Lifetimes, usages, mechanisms and stores reach C as they were given.
 func TestFakeAcquireArguments(t *testing.T) {
-	child, log := inFake(t, "", &fakegss.Options{Optional: fakegss.Optional})
+	child, log := inFake(t, "", &fakegss.Options{Optional: []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password"}})
 	if !child {
 		for function, wants := range map[string][]map[string]string{
 			"gss_acquire_cred": {
@@ -339,7 +339,7 @@ func TestFakeLacks(t *testing.T) {
 func TestFakeReleaseFails(t *testing.T) {
 	child, log := inFake(t, "release=fail", nil)
 	if !child {
-		for f, want := range map[string]int{"gss_release_cred": 1, "gss_release_name": 3, "gss_delete_sec_context": 2} {
+		for f, want := range map[string]int{"gss_release_cred": 1, "gss_delete_sec_context": 2} {
 			if n := len(log.calls(f)); n != want {
 				t.Errorf("%s: %d calls, want %d", f, n, want)
 			}

@@ -24,9 +24,6 @@ func TestReleaseDuringBlockedCall(t *testing.T) {
 		if n := len(log.calls("gss_delete_sec_context")); n != 1 {
 			t.Errorf("the context was deleted %d times", n)
 		}
-		if n := len(log.calls("gss_release_name")); n != 1 {
-			t.Errorf("the name was released %d times", n)
-		}
 		if n := len(log.calls("gss_release_cred")); n != 1 {
 			t.Errorf("the credential was released %d times", n)
 		}
@@ -112,7 +109,7 @@ func TestInputLimit(t *testing.T) {
 	} {
 		err := call()
 		is(t, err, ErrFailure)
-		mention(t, err, fmt.Sprint(maxInput+1), fmt.Sprint(maxInput))
+		mention(t, err, fmt.Sprint(maxInput+1), "at most")
 		if t.Failed() {
 			t.Fatal(name)
 		}
