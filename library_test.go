@@ -270,6 +270,10 @@ func TestLoadBeforeEnvironment(t *testing.T) {
 // the order of the search.
 func installed(t *testing.T) (kinds []Kind, files map[Kind]string) {
 	t.Helper()
+	if found.files != nil {
+		return found.kinds, found.files
+	}
+	defer func() { found.kinds, found.files = kinds, files }()
 	files = map[Kind]string{}
 	for _, c := range searchList {
 		cmd := childCommand(t, libraryEnv+"="+string(c.kind), childEnv+"=TestSmoke", requireEnv)
@@ -283,6 +287,12 @@ func installed(t *testing.T) (kinds []Kind, files map[Kind]string) {
 		files[c.kind] = "/" + path[:strings.IndexAny(path, ",)")]
 	}
 	return kinds, files
+}
+
+// found is what installed found.
+var found struct {
+	kinds []Kind
+	files map[Kind]string
 }
 
 // need is the file of an installed library.

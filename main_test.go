@@ -157,7 +157,7 @@ func childCommand(t *testing.T, env ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(exe, "-test.run="+strings.Join(run, "/"), "-test.v", "-test.timeout=5m", fmt.Sprintf("-test.short=%v", testing.Short()))
 	all := map[string]string{}
-	for _, kv := range append(os.Environ(), append([]string{requireEnv, childEnv + "=" + t.Name()}, env...)...) {
+	for _, kv := range append(os.Environ(), append([]string{requireEnv, childEnv + "=" + t.Name(), "GORACE=atexit_sleep_ms=0 " + os.Getenv("GORACE")}, env...)...) {
 		k, v, set := strings.Cut(kv, "=")
 		if set {
 			all[k] = v
@@ -207,8 +207,9 @@ func buildFake(t *testing.T, o *fakegss.Options) string {
 	}
 	key := fmt.Sprint(*o)
 	if fakes[key] == "" {
-		dir := filepath.Join(fakeDir, fmt.Sprint(len(fakes)))
-		check(t, os.Mkdir(dir, 0o755))
+		dir, err := os.MkdirTemp(fakeDir, "")
+		check(t, err)
+		check(t, os.Chmod(dir, 0o755))
 		fakes[key] = buildFakeIn(t, dir, o)
 	}
 	return fakes[key]
