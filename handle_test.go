@@ -2,12 +2,9 @@ package gss
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 )
 
@@ -584,71 +581,4 @@ func TestCollectionDuringCalls(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-}
-
-// Release and Delete do not wait for a call that is blocked in the library, and
-// do not pull what it uses from under it; the fake library aborts on a dead
-// handle.
-func TestReleaseDuringBlockedCall(t *testing.T) {
-	gate := filepath.Join(t.TempDir(), "gate")
-	if !isChild() {
-		check(t, syscall.Mkfifo(gate, 0o600))
-	}
-	child, log := inFake(t, "block=gss_init_sec_context", nil, "FAKEGSS_GATE="+gate)
-	if !child {
-		if n := len(log.calls("gss_delete_sec_context")); n != 1 {
-			t.Errorf("the context was deleted %d times", n)
-		}
-		if n := len(log.calls("gss_release_name")); n != 1 {
-			t.Errorf("the name was released %d times", n)
-		}
-		if n := len(log.calls("gss_release_cred")); n != 1 {
-			t.Errorf("the credential was released %d times", n)
-		}
-		return
-	}
-	n, err := ImportName([]byte("host@server"), NTHostBasedService)
-	check(t, err)
-	r, err := AcquireCred(nil, 0, nil, UsageInitiate)
-	check(t, err)
-	x := NewCtx()
-	done := make(chan error)
-	go func() {
-		s, err := x.Init(&InitArgs{Target: n, Cred: r.Cred, Flags: allFlags})
-		s.Token.Release()
-		done <- err
-	}()
-	// The call holds all three once it is in the library, which the log tells.
-	for len((&callLog{t, os.Getenv("FAKEGSS_LOG")}).calls("blocked")) == 0 {
-		runtime.Gosched()
-	}
-	_, err = n.Detach()
-	is(t, err, ErrBadName)
-	_, err = r.Cred.Detach()
-	is(t, err, ErrNoCred)
-	n.Release()
-	r.Cred.Release()
-	x.Delete()
-	if Live() != 2 {
-		t.Errorf("%d things are held during the call, want the name and the credential", Live())
-	}
-	_, _, err = n.Display()
-	is(t, err, ErrBadName)
-	_, err = r.Cred.Inquire()
-	is(t, err, ErrNoCred)
-	_, err = x.Init(&InitArgs{Target: n})
-	is(t, err, ErrNoContext)
-	if !x.Gone() {
-		t.Error("a deleted context is there")
-	}
-	f, err := os.OpenFile(os.Getenv("FAKEGSS_GATE"), os.O_WRONLY, 0) // lets it go on
-	check(t, err)
-	f.Close()
-	check(t, <-done)
-	if Live() != 0 {
-		t.Errorf("%d things are held after the call", Live())
-	}
-	if !x.Gone() {
-		t.Error("a deleted context is there")
-	}
 }

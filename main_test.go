@@ -54,6 +54,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	fakeDir = filepath.Join(dir, "fake")
+	if err := os.Mkdir(fakeDir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	// GNU gss: or it makes ~/.shishi.
 	os.Setenv("SHISHI_HOME", dir)
 	if err := os.WriteFile(filepath.Join(dir, "shishi.conf"), nil, 0o600); err != nil {
@@ -188,16 +193,37 @@ func preload(files ...string) []string {
 	return []string{"LD_PRELOAD=" + strings.Join(files, " "), "ASAN_OPTIONS=verify_asan_link_order=0:" + os.Getenv("ASAN_OPTIONS")}
 }
 
+// fakeDir is for the fake libraries; each is built once.
+var (
+	fakeDir string
+	fakes   = map[string]string{}
+)
+
 // buildFake builds the fake library.
 func buildFake(t *testing.T, o *fakegss.Options) string {
 	t.Helper()
-	path, err := fakegss.Build(t.TempDir(), o)
+	if o == nil {
+		o = &fakegss.Options{}
+	}
+	key := fmt.Sprint(*o)
+	if fakes[key] == "" {
+		dir := filepath.Join(fakeDir, fmt.Sprint(len(fakes)))
+		check(t, os.Mkdir(dir, 0o755))
+		fakes[key] = buildFakeIn(t, dir, o)
+	}
+	return fakes[key]
+}
+
+func buildFakeIn(t *testing.T, dir string, o *fakegss.Options) string {
+	t.Helper()
+	if err := unfit(); err != nil {
+		skip(t, err.Error())
+	}
+	path, err := fakegss.Build(dir, o)
 	if errors.Is(err, exec.ErrNotFound) {
 		skip(t, "there is no C compiler to build the fake library with")
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return path
 }
 

@@ -279,49 +279,6 @@ func TestMessageOrder(t *testing.T) {
 	})
 }
 
-// What C cannot take is refused before it gets there.
-func TestInputLimit(t *testing.T) {
-	if raceBuild || asanBuild || ^uint(0)>>32 == 0 {
-		skip(t, "2 GiB of address space are too much for the sanitizers and 32 bits")
-	}
-	needKrb5(t)
-	i, a := establish(t, MechKrb5, allFlags)
-	huge := make([]byte, maxInput+1) // never touched
-	target := server(t)
-	for name, call := range map[string]func() error{
-		"Wrap":           func() error { _, _, err := i.Wrap(nil, huge, true, 0); return err },
-		"Unwrap":         func() error { _, _, _, err := a.Unwrap(nil, huge); return err },
-		"GetMIC":         func() error { _, err := i.GetMIC(nil, huge, 0); return err },
-		"VerifyMIC":      func() error { _, err := a.VerifyMIC(huge, []byte("m")); return err },
-		"VerifyMIC, MIC": func() error { _, err := a.VerifyMIC([]byte("m"), huge); return err },
-		"ProcessToken":   func() error { return a.ProcessToken(huge) },
-		"Init":           func() error { _, err := NewCtx().Init(&InitArgs{Target: target, Token: huge}); return err },
-		"Accept":         func() error { _, err := NewCtx().Accept(&AcceptArgs{Token: huge}); return err },
-		"bindings": func() error {
-			_, err := NewCtx().Init(&InitArgs{Target: target, Bindings: &ChannelBindings{AcceptorAddress: huge}})
-			return err
-		},
-		"bindings, Accept": func() error {
-			_, err := NewCtx().Accept(&AcceptArgs{Bindings: &ChannelBindings{ApplicationData: huge}})
-			return err
-		},
-		"ImportName":       func() error { _, err := ImportName(huge, NTUserName); return err },
-		"ImportSecContext": func() error { _, err := ImportSecContext(huge); return err },
-		"password":         func() error { _, err := AcquireCredWithPassword(nil, huge, 0, nil, UsageInitiate); return err },
-	} {
-		err := call()
-		is(t, err, ErrFailure)
-		mention(t, err, fmt.Sprint(maxInput+1), fmt.Sprint(maxInput))
-		if t.Failed() {
-			t.Fatal(name)
-		}
-	}
-	if err := checkSize("op", "x", maxInput); err != nil {
-		t.Error(err)
-	}
-	pair{i, a}.send(t, []byte("it still works"), true)
-}
-
 // A message costs no garbage if there is room for what comes out.
 func TestMessageAllocations(t *testing.T) {
 	if raceBuild || asanBuild {

@@ -129,28 +129,6 @@ func (n *Name) need(op string) (use, error) {
 	return n.begin(op)
 }
 
-// needBoth is need for two names of one call. Adopted names are locked in the
-// order of their addresses, so that no two calls wait for each other, and once
-// if they are one.
-func needBoth(op string, a, b *Name) (u, v use, err error) {
-	if a != nil && b != nil && uintptr(unsafe.Pointer(a.c)) > uintptr(unsafe.Pointer(b.c)) {
-		v, u, err = needBoth(op, b, a)
-		return u, v, err
-	}
-	if u, err = a.need(op); err != nil {
-		return use{}, use{}, err
-	}
-	if b != nil && b.c == a.c {
-		runtime.LockOSThread()
-		return u, use{h: u.h}, nil
-	}
-	if v, err = b.need(op); err != nil {
-		u.end()
-		return use{}, use{}, err
-	}
-	return u, v, nil
-}
-
 // ImportName calls gss_import_name: it makes a name from its printable or other
 // form of type typ; an empty typ is the library's default. It does not ask a
 // KDC; a library may ask the name service about a host. RFC 2744, 5.16.
@@ -225,13 +203,26 @@ func (n *Name) Display() (*Buffer, OID, error) {
 // denote the same. RFC 2744, 5.5.
 func (n *Name) Compare(other *Name) (bool, error) {
 	const op = "gss_compare_name"
-	u, v, err := needBoth(op, n, other)
+	// Adopted names are locked: in the order of their addresses, so that no two
+	// calls wait for each other, and once if they are one.
+	if n != nil && other != nil && uintptr(unsafe.Pointer(n.c)) > uintptr(unsafe.Pointer(other.c)) {
+		n, other = other, n
+	}
+	u, err := n.need(op)
 	if err != nil {
 		return false, err
 	}
 	defer u.end()
-	defer v.end()
-	s, equal := compareName(u.h, v.h)
+	h := u.h
+	if other == nil || other.c != n.c {
+		v, err := other.need(op)
+		if err != nil {
+			return false, err
+		}
+		defer v.end()
+		h = v.h
+	}
+	s, equal := compareName(u.h, h)
 	if s.failed() {
 		return false, s.error(op, "")
 	}

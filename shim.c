@@ -29,7 +29,7 @@
 #endif
 
 gssgo_table gssgo_fn;
-int gssgo_deaf;
+int gssgo_mit, gssgo_deaf;
 static void *gssgo_lib;
 
 void gssgo_wipe(void *p, size_t n) {
@@ -154,6 +154,7 @@ gssgo_opened gssgo_open(const char *file, int noload, const char *prefix) {
     r.base = base_of((void *)t.gss_wrap);
     gssgo_fn = t;
     gssgo_lib = lib;
+    gssgo_mit = dlsym(lib, "gssspi_mech_invoke") != NULL;
     gssgo_deaf = dlsym(lib, "gss_mo_set") != NULL; /* Heimdal, and not MIT nor GNU gss */
     r.ok = 1;
     return r;

@@ -262,6 +262,18 @@ static inline void gssgo_oid_out(gss_OID oid, const void **p, size_t *n) {
     *n = oid ? oid->length : 0;
 }
 
+/*
+ * Is the library MIT's? Its gss_release_buffer (1.20, mechglue/g_rel_buffer.c) does not free a buffer of no
+ * length, which gss_unwrap makes of an empty message: a byte is claimed for it.
+ */
+extern GSSGO_LOCAL int gssgo_mit;
+
+static inline void gssgo_give_back(OM_uint32 *minor, OM_uint32 *major, gss_buffer_desc *b) {
+    if (gssgo_mit && b->value && !b->length)
+        b->length = 1;
+    *major = gssgo_fn.gss_release_buffer(minor, b);
+}
+
 /* Moves a message to where the caller has room for it; a second crossing is needed only if he has not. */
 static inline void gssgo_deliver(gssgo_msg *r, gss_buffer_desc *out, unsigned char *dst, size_t cap) {
     if (!out->value)
@@ -274,8 +286,8 @@ static inline void gssgo_deliver(gssgo_msg *r, gss_buffer_desc *out, unsigned ch
     if (out->length)
         memcpy(dst, out->value, out->length);
     if (out->value) {
-        OM_uint32 minor;
-        gssgo_fn.gss_release_buffer(&minor, out);
+        OM_uint32 minor, major;
+        gssgo_give_back(&minor, &major, out);
     }
 }
 
@@ -286,7 +298,7 @@ static inline gssgo_status gssgo_release_buffer(void *p, size_t n, int wipe) {
     b.value = p;
     if (wipe && p)
         gssgo_wipe(p, n);
-    r.major = gssgo_fn.gss_release_buffer(&r.minor, &b);
+    gssgo_give_back(&r.minor, &r.major, &b);
     return r;
 }
 
