@@ -44,7 +44,7 @@ func TestReleasedName(t *testing.T) {
 		t.Errorf("two releases gave back %d names", before-Live())
 	}
 	calls := nameCalls(n, other)
-	calls["AcquireCred"] = func() error { _, err := AcquireCred(n, 0, nil, UsageBoth); return err }
+	calls["AcquireCred"] = func() error { _, err := AcquireCred(n, 0, nil, UsageAccept); return err }
 	calls["AcquireCredFrom"] = func() error { _, err := AcquireCredFrom(n, 0, nil, UsageBoth, nil); return err }
 	calls["AcquireCredWithPassword"] = func() error { _, err := AcquireCredWithPassword(n, []byte("x"), 0, nil, UsageBoth); return err }
 	calls["Add"] = func() error { _, err := (*Cred)(nil).Add(n, MechKrb5, UsageBoth, 0, 0); return err }

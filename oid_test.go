@@ -219,7 +219,7 @@ func TestOIDsThatDoNotGoToC(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"ImportName":            func() error { _, err := ImportName([]byte("x"), long); return err },
 		"Canonicalize":          func() error { _, err := n.Canonicalize(long); return err },
-		"AcquireCred":           func() error { _, err := AcquireCred(nil, 0, []OID{long}, UsageAccept); return err },
+		"AcquireCred":           func() error { _, err := AcquireCred(n, 0, []OID{long}, UsageAccept); return err },
 		"Add":                   func() error { _, err := (*Cred)(nil).Add(nil, long, UsageAccept, 0, 0); return err },
 		"InquireByMech":         func() error { _, err := (*Cred)(nil).InquireByMech(long); return err },
 		"Init":                  func() error { _, err := NewCtx().Init(&InitArgs{Target: n, Mech: long}); return err },
@@ -233,7 +233,7 @@ func TestOIDsThatDoNotGoToC(t *testing.T) {
 			mention(t, err, "257 bytes")
 		}
 	}
-	if _, err := AcquireCred(nil, 0, []OID{MechKrb5, ""}, UsageAccept); err == nil {
+	if _, err := AcquireCred(n, 0, []OID{MechKrb5, ""}, UsageAccept); err == nil {
 		t.Error("an empty OID in a set is taken")
 	} else {
 		is(t, err, ErrBadMech)
@@ -295,7 +295,7 @@ func TestOIDSetMembership(t *testing.T) {
 	if got, err := TestOIDSetMember(MechKrb5, nil); got || err != nil {
 		t.Errorf("a member of the empty set: %v, %v", got, err)
 	}
-	if got, err := TestOIDSetMember("", set); got || err == nil {
+	if got, err := TestOIDSetMember("", set); got || err != nil {
 		t.Errorf("the empty OID: %v, %v", got, err)
 	}
 }

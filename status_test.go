@@ -157,16 +157,16 @@ func TestJunkMajors(t *testing.T) {
 		if !s.failed() || s.continueNeeded() {
 			t.Errorf("%08x: failed %v, continue %v", junk, s.failed(), s.continueNeeded())
 		}
-		e := s.error("gss_wrap", "")
+		e := s.error("gss_display_name", "")
 		if e.Major != ErrFailure || e.Minor != junk || !strings.HasPrefix(e.Text, fmt.Sprintf("the library returned 0x%08x, which is no major status", junk)) {
 			t.Errorf("%08x: %+v", junk, e)
 		}
-		if e := (status{junk, 5}).error("gss_wrap", ""); e.Minor != 5 {
+		if e := (status{junk, 5}).error("gss_display_name", ""); e.Minor != 5 {
 			t.Errorf("%08x: the minor status became %d", junk, e.Minor)
 		}
 	}
 	for _, good := range append(append([]Major(nil), routineErrors...), callingErrors...) {
-		if e := (status{major: uint32(good)}).error("gss_wrap", ""); e.Major != good || e.Text != "" || e.Minor != 0 {
+		if e := (status{major: uint32(good)}).error("gss_display_name", ""); e.Major != good || e.Text != "" || e.Minor != 0 {
 			t.Errorf("%08x: %+v", uint32(good), e)
 		}
 	}
