@@ -105,7 +105,7 @@ func addCred(cred, name, mech unsafe.Pointer, usage int32, initiator, acceptor u
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func inquireCred(cred unsafe.Pointer) credResult {
+func inquireCred(cred unsafe.Pointer, name bool) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 

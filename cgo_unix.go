@@ -251,7 +251,9 @@ func addCred(cred, name, mech unsafe.Pointer, usage int32, initiator, acceptor u
 	return goCred(C.gssgo_add_cred(cred, name, mech, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor)))
 }
 
-func inquireCred(cred unsafe.Pointer) credResult { return goCred(C.gssgo_inquire_cred(cred)) }
+func inquireCred(cred unsafe.Pointer, name bool) credResult {
+	return goCred(C.gssgo_inquire_cred(cred, cbool(name)))
+}
 
 func inquireCredByMech(cred, mech unsafe.Pointer) credResult {
 	return goCred(C.gssgo_inquire_cred_by_mech(cred, mech))

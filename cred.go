@@ -63,8 +63,8 @@ func (c *Cred) begin(op string) (use, error) {
 // initiates is an error unless the credential has what initiates with mech.
 // MIT 1.20 does not mind: it takes the default credential of the process in
 // place of an element that is missing, so that the peer would see somebody else
-// than the one whose credential was given. Heimdal 7.8 takes a credential of
-// Kerberos for SPNEGO too, and crashes on one that is to accept with.
+// than the one whose credential was given. Heimdal 7.8 answers ErrNoCred itself,
+// and crashes on a credential that is to accept with.
 //
 //gss:pinned
 func (c *Cred) initiates(op string, h unsafe.Pointer, mech OID) error {
@@ -74,11 +74,8 @@ func (c *Cred) initiates(op string, h unsafe.Pointer, mech OID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.asked {
-		r := inquireCred(h)
+		r := inquireCred(h, false)
 		mechs := takeOIDSet(r.mechs)
-		if r.name != nil {
-			releaseName(r.name)
-		}
 		if r.failed() {
 			return r.error("gss_inquire_cred", mech)
 		}
@@ -272,15 +269,12 @@ func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
 		return &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: "not called: Heimdal crashes on a mechanism that it does not have"}
 	}
 	if mech == MechSPNEGO {
-		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes; a credential for Kerberos serves SPNEGO too"}
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes; acquire the credential for both mechanisms at once"}
 	}
 	if c == nil || c.named {
 		return nil
 	}
-	r := inquireCred(h)
-	if r.name != nil {
-		releaseName(r.name)
-	}
+	r := inquireCred(h, false)
 	releaseOIDSet(r.mechs)
 	if !r.failed() && c.nameless(r.usage) {
 		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes on an acceptor credential that was not acquired for a name"}
@@ -341,7 +335,7 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquireCred(u.h).info(op, c, "")
+	return inquireCred(u.h, true).info(op, c, "")
 }
 
 // InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.

@@ -77,8 +77,8 @@ func gnuMech(op string, mechs ...OID) error {
 		return err
 	}
 	for _, m := range mechs {
-		if m == "" || slices.Contains(have, m) {
-			return nil
+		if m == "" || len(m) > maxOID || slices.Contains(have, m) {
+			return nil // or refused elsewhere
 		}
 	}
 	return &Error{Op: op, Major: ErrBadMech, Mech: mechs[0], Text: fmt.Sprintf("%s has %v only, not %v", gnuName(), have, mechs)}

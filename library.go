@@ -296,7 +296,7 @@ func open(file string, noload bool) (*library, error) {
 	}{
 		{KindApple, "gss_aapl_initial_cred"},
 		{KindHeimdal, "gss_mo_set"},
-		{KindGNU, "gss_check_version"},
+		{KindGNU, "GSS_C_NT_ANONYMOUS_static"},
 		{KindMIT, "gssspi_mech_invoke"},
 	} {
 		if hasSymbol(k.symbol) {

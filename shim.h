@@ -468,13 +468,13 @@ static inline gssgo_cred gssgo_add_cred(void *in, void *name, void *mech, int us
     return r;
 }
 
-static inline gssgo_cred gssgo_inquire_cred(void *cred) {
+static inline gssgo_cred gssgo_inquire_cred(void *cred, int want_name) {
     sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_name_t name = NULL;
     gss_OID_set mechs = NULL;
     gssgo_block(&signals);
-    r.major = gssgo_fn.gss_inquire_cred(&r.minor, (gss_cred_id_t)cred, &name, &r.lifetime, &r.usage, &mechs);
+    r.major = gssgo_fn.gss_inquire_cred(&r.minor, (gss_cred_id_t)cred, want_name ? &name : NULL, &r.lifetime, &r.usage, &mechs);
     gssgo_unblock(&signals);
     r.name = name;
     r.mechs = mechs;

@@ -105,7 +105,6 @@ func TestInputLimit(t *testing.T) {
 		},
 		"ImportName":       func() error { _, err := ImportName(huge, NTUserName); return err },
 		"ImportSecContext": func() error { _, err := ImportSecContext(huge); return err },
-		"password":         func() error { _, err := AcquireCredWithPassword(nil, huge, 0, nil, UsageInitiate); return err },
 	} {
 		err := call()
 		is(t, err, ErrFailure)
@@ -114,6 +113,9 @@ func TestInputLimit(t *testing.T) {
 			t.Fatal(name)
 		}
 	}
+	_, err = AcquireCredWithPassword(nil, huge[:maxPassword+1], 0, nil, UsageInitiate)
+	is(t, err, ErrFailure)
+	mention(t, err, "4097", "4096")
 	if err := checkSize("op", "x", maxInput); err != nil {
 		t.Error(err)
 	}

@@ -459,13 +459,20 @@ func (i *ContextInfo) Peer() *Name {
 
 // Info tells about an established context; the names are the caller's. An
 // expired context has an Expiry that is not after now; MIT does not tell the
-// names of one that was imported. RFC 2744, 5.20.
+// names of one that had expired when it was imported. RFC 2744, 5.20.
 func (c *Context) Info() (*ContextInfo, error) {
 	const op = "Info"
 	if err := c.usable(op); err != nil {
 		return nil, err
 	}
-	i, err := c.ctx.Inquire()
+	var i *gss.CtxInfo
+	err := c.expired()
+	if err == nil {
+		i, err = c.ctx.Inquire()
+	}
+	if i == nil {
+		i = new(gss.CtxInfo)
+	}
 	info := &ContextInfo{Mech: c.agreed, Flags: c.flags, Local: c.initiator}
 	switch {
 	case err == nil:
@@ -473,7 +480,7 @@ func (c *Context) Info() (*ContextInfo, error) {
 		info.Expiry = expiry(i.Lifetime)
 	case errors.Is(err, ErrContextExpired):
 		info.Expiry = time.Now()
-	case i != nil && isKind(gss.KindGNU):
+	case isKind(gss.KindGNU):
 		// A stub. What the handshake told is kept here; the time has a call of its own.
 		left, err := c.ctx.Time()
 		switch {
@@ -492,6 +499,16 @@ func (c *Context) Info() (*ContextInfo, error) {
 	}
 	info.Initiator, info.Acceptor = either(i.Source, c.source, info.Mech), either(i.Target, c.target, info.Mech)
 	return info, nil
+}
+
+// expired asks MIT for the time first: MIT 1.20's gss_inquire_context answers
+// ErrContextExpired on an expired context, and loses the names' memory.
+func (c *Context) expired() error {
+	if l, err := gss.Library(); err != nil || l.Kind != gss.KindMIT {
+		return err
+	}
+	_, err := c.ctx.Time()
+	return err
 }
 
 // either is the name that the library told, or a copy of the one kept here.

@@ -70,7 +70,8 @@ type CredentialOptions struct {
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
-	// its key password. The empty password is none.
+	// its key password. The empty password is none. With Heimdal 7.8 the
+	// credential is for Kerberos, and not for SPNEGO.
 	Password string `json:"-"`
 }
 

@@ -256,7 +256,11 @@ func TestExportWithoutTrans(t *testing.T) {
 func TestExportClosed(t *testing.T) {
 	eachMech(t, func(t *testing.T, mech OID) {
 		eachSide(t, &InitiatorOptions{Mech: mech}, func(t *testing.T, c, _ *Context) {
+			before := gss.Live()
 			c.Close()
+			if now := gss.Live(); now >= before {
+				t.Errorf("Close released nothing: %d handles before, %d after", before, now)
+			}
 			wantGone(t, c)
 		})
 	})
@@ -440,15 +444,11 @@ func awaitExpiry(t testing.TB, c *Context) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		info, err := c.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
 		if _, err := c.ctx.Time(); errors.Is(err, ErrContextExpired) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%v has not expired; it does at %v", c, info.Expiry)
+			t.Fatalf("%v has not expired", c)
 		}
 	}
 }

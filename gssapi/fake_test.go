@@ -423,6 +423,9 @@ func TestFakeBlockedStep(t *testing.T) {
 		openGate(t)
 		r := <-done
 		wantErr(t, "Step", r.err, context.Canceled)
+		if n := len(called(t, "gss_delete_sec_context")); n != 2 { // the closed one and this one
+			t.Errorf("%d contexts were deleted at once, want 2", n)
+		}
 		if r.token != nil {
 			t.Error("there is a token")
 		}

@@ -143,7 +143,7 @@ func (c *Context) inOrder(err error, seq uint64) error {
 		var e *Error
 		if errors.As(err, &e) && e.Major&^(ErrGapToken|ErrUnseqToken) == 0 {
 			verified = true
-			known := c.flags&FlagReplay != 0 && seq != 0 && seq <= c.window.newest && c.window.newest-seq < windowSize
+			known := c.flags&FlagReplay != 0 && seq != 0 && c.window.newest-seq < windowSize
 			if c.order.tolerates(e.Major) && (e.Major&ErrUnseqToken == 0 || known) {
 				err = nil
 			}

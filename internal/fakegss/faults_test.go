@@ -17,9 +17,20 @@ func TestFaults(t *testing.T) {
 			_, err := gss.AcquireCred(nil, 0, nil, gss.UsageInitiate)
 			wantErr(t, err, gss.ErrNoCred, "empty, as it was told")
 		},
-		"acquire=block":           nil, // TestGate
-		"init=weird":              initFails("0x6eda3601"),
-		"init=null":               initFails("no context"),
+		"acquire=block": nil, // TestGate
+		"init=weird":    initFails("0x6eda3601"),
+		"init=null":     initFails("no context"),
+		"init=dup":      wantStatus(true, gss.ErrDuplicateToken),
+		"accept=dup":    wantStatus(false, gss.ErrDuplicateToken),
+		"accept=old":    wantStatus(false, gss.ErrOldToken),
+		"init=nomech":   wantNoMech(true),
+		"accept=nomech": wantNoMech(false),
+		"inquire=nomech": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			if info, err := i.Inquire(); err != nil || info.Mech != "" {
+				t.Errorf("%+v, %v", info, err)
+			}
+		},
 		"init=fail-token":         initFails("with a token"),
 		"accept=weird":            acceptFails("0x6eda3601"),
 		"accept=null":             acceptFails("no context"),
@@ -172,6 +183,46 @@ func wantNoFlag(t *testing.T, initiator bool, flag gss.Flags) {
 	info, err := i.Inquire()
 	if err != nil || info.Flags&flag != 0 {
 		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// last is the last leg of the initiator or of the acceptor.
+func last(t *testing.T, initiator bool) (*gss.Step, error) {
+	t.Helper()
+	target, err := gss.ImportName([]byte("host@server"), gss.NTHostBasedService)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, a := gss.NewCtx(), gss.NewCtx()
+	args := &gss.InitArgs{Target: target, Mech: gss.MechKrb5, Flags: gss.FlagMutual}
+	s, err := i.Init(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = a.Accept(&gss.AcceptArgs{Token: s.Token.Bytes()})
+	if !initiator {
+		return s, err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	args.Token = s.Token.Bytes()
+	return i.Init(args)
+}
+
+func wantStatus(initiator bool, status gss.Major) func(*testing.T) {
+	return func(t *testing.T) {
+		if _, err := last(t, initiator); !errors.Is(err, status) {
+			t.Errorf("%v, want %v: RFC 2744 has it fatal to a handshake", err, status)
+		}
+	}
+}
+
+func wantNoMech(initiator bool) func(*testing.T) {
+	return func(t *testing.T) {
+		if s, err := last(t, initiator); err != nil || s.Mech != "" {
+			t.Errorf("%+v, %v", s, err)
+		}
 	}
 }
 

@@ -34,11 +34,16 @@ static const char *const faults[] = {
     "init=notrans",            /* GSS_C_TRANS_FLAG is */
     "init=fail-token",         /* FAILURE, with a token for the peer */
     "init=null",               /* COMPLETE without a context */
+    "init=dup",                /* established, and DUPLICATE_TOKEN */
+    "init=nomech",             /* does not tell the mechanism */
     "init=continue-forever",   /* a token and CONTINUE_NEEDED on each leg */
     "accept=weird",            /* as init=weird */
     "accept=notrans",          /* as init=notrans */
     "accept=fail-token",       /* as init=fail-token */
     "accept=null",             /* as init=null */
+    "accept=dup",              /* as init=dup */
+    "accept=old",              /* established, and OLD_TOKEN */
+    "accept=nomech",           /* as init=nomech */
     "accept=continue-forever", /* as init=continue-forever; any token will do */
     "wrap=noconf",             /* not encrypted although asked for */
     "wrap=empty-fail",         /* FAILURE, with a buffer of no length that is to be released */
@@ -61,6 +66,7 @@ static const char *const faults[] = {
     "import=fail-handle",      /* FAILURE after a context was made */
     "import=null",             /* COMPLETE without a context */
     "inquire=expired",         /* gss_inquire_context answers CONTEXT_EXPIRED and no names: MIT 1.20 */
+    "inquire=nomech",          /* gss_inquire_context does not tell the mechanism */
     "inquire=lifetime0",       /* gss_inquire_context answers COMPLETE and no lifetime: Heimdal 7.8 */
     "time=expired",            /* gss_context_time answers CONTEXT_EXPIRED */
     "release=fail",            /* what releases does so, answers FAILURE and leaves the handle as it was */
@@ -978,11 +984,13 @@ OM_uint32 gss_init_sec_context(OM_uint32 *minor, gss_cred_id_t cred, gss_ctx_id_
     if (told("init=notrans", NULL))
         c->flags &= ~(OM_uint32)TRANS;
     if (actual)
-        *actual = c->mech;
+        *actual = told("init=nomech", NULL) ? NULL : c->mech;
     if (ret_flags)
         *ret_flags = c->flags;
     if (lifetime)
         *lifetime = LIFETIME;
+    if (c->open && told("init=dup", NULL))
+        return S_DUPLICATE;
     return c->open ? S_COMPLETE : S_CONTINUE_NEEDED;
 }
 
@@ -1035,7 +1043,7 @@ OM_uint32 gss_accept_sec_context(OM_uint32 *minor, gss_ctx_id_t *context, gss_cr
     if (source)
         *source = new_name(c->source, c->source_len, &nt_user, c->mech);
     if (mech)
-        *mech = c->mech;
+        *mech = told("accept=nomech", NULL) ? NULL : c->mech;
     if (ret_flags)
         *ret_flags = c->flags;
     if (lifetime)
@@ -1045,7 +1053,7 @@ OM_uint32 gss_accept_sec_context(OM_uint32 *minor, gss_ctx_id_t *context, gss_cr
         *delegated = new_cred(name, 1); /* GSS_C_INITIATE */
         free_name(name);
     }
-    return S_COMPLETE;
+    return told("accept=dup", NULL) ? S_DUPLICATE : told("accept=old", NULL) ? S_OLD : S_COMPLETE;
 }
 
 /* Only established contexts get past this. */
@@ -1103,7 +1111,7 @@ OM_uint32 gss_inquire_context(OM_uint32 *minor, gss_ctx_id_t c, gss_name_t *sour
     if (target)
         *target = expired || !c->target ? NULL : new_name(c->target, c->target_len, &nt_host, c->mech);
     if (mech)
-        *mech = expired ? NULL : c->mech;
+        *mech = expired || told("inquire=nomech", NULL) ? NULL : c->mech;
     if (lifetime)
         *lifetime = expired || told("inquire=lifetime0", NULL) ? 0 : LIFETIME;
     if (flags)

@@ -1,0 +1,347 @@
+package gssapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/seed2651813c/gss"
+	"github.com/seed2651813c/gss/gssapi/gsstest"
+)
+
+// kinitAs makes tickets for a principal in a cache of its own.
+func kinitAs(t *testing.T, principal string) (ccache string) {
+	t.Helper()
+	file, err := realm.Kinit(principal, &gsstest.KinitOptions{Forwardable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "FILE:" + file
+}
+
+// neverDefault begins a handshake with a credential that does not fit: the
+// default credential must not take its place.
+func neverDefault(t *testing.T, what string, c *Credential, mech OID) {
+	t.Helper()
+	out, err := NewInitiator(target(t), &InitiatorOptions{Credential: c, Mech: mech}).Step(t.Context(), nil)
+	wantErr(t, what, err, ErrNoCred)
+	if len(out) > 0 {
+		t.Errorf("%s: a token of %d bytes", what, len(out))
+	}
+}
+
+// MIT's mechanism glue gives the process' default credential to a mechanism that
+// the given credential has no element for.
+func TestCredentialWithoutElement(t *testing.T) {
+	needsHandshake(t)
+	if kind() != gss.KindMIT {
+		t.Skipf("%s has no credential stores, and takes a credential of Kerberos for SPNEGO", kind())
+	}
+	bob := kinitAs(t, "bob")
+	store := map[string]string{"ccache": bob}
+	neverDefault(t, "a credential of Kerberos for SPNEGO", acquire(t, &CredentialOptions{Store: store, Mechs: []OID{MechKrb5}}), MechSPNEGO)
+	neverDefault(t, "a credential of SPNEGO for Kerberos", acquire(t, &CredentialOptions{Store: store, Mechs: []OID{MechSPNEGO}}), MechKrb5)
+	// With both it is bob, and not alice, whose tickets are the default.
+	both := acquire(t, &CredentialOptions{Store: store, Mechs: []OID{MechKrb5, MechSPNEGO}})
+	for _, mech := range []OID{MechKrb5, MechSPNEGO} {
+		_, a := pair(t, &InitiatorOptions{Credential: both, Mech: mech}, nil)
+		info, err := a.Info()
+		if err != nil || info.Peer().String() != realm.Principal("bob") {
+			t.Errorf("%v: the peer is %v, %v", mech, info.Peer(), err)
+		}
+	}
+}
+
+// A credential that came by delegation is its owner's with every mechanism, or
+// of no use.
+func TestDelegatedIsNeverDefault(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		_, a := pair(t, &InitiatorOptions{Flags: FlagDeleg, Mech: mech}, nil)
+		d := a.Delegated()
+		a.Close()
+		if a.Delegated() != d || d == nil {
+			t.Fatal("the delegated credential went away with its context")
+		}
+		was := os.Getenv("KRB5CCNAME")
+		defer os.Setenv("KRB5CCNAME", was)
+		os.Setenv("KRB5CCNAME", kinitAs(t, "bob"))
+		for _, onward := range []OID{MechKrb5, MechSPNEGO} {
+			i, a := contexts(t, &InitiatorOptions{Credential: d, Mech: onward}, nil)
+			err := handshake(i, a, nil)
+			if err != nil {
+				wantErr(t, fmt.Sprint("onward with ", onward), err, ErrNoCred)
+				continue
+			}
+			info, err := a.Info()
+			if err != nil || info.Peer().String() != realm.Principal("alice") {
+				t.Errorf("onward with %v the peer is %v, %v", onward, info.Peer(), err)
+			}
+		}
+	})
+}
+
+// A password's credential is its owner's with SPNEGO too, though other tickets
+// are the default.
+func TestPasswordIsNeverDefault(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		carol := importName(t, "carol", NTUserName)
+		i, a := contexts(t, &InitiatorOptions{Credential: acquire(t, &CredentialOptions{Name: carol, Password: carolsPassword}), Mech: mech}, nil)
+		err := handshake(i, a, nil)
+		if kind() == gss.KindHeimdal && mech == MechSPNEGO {
+			wantErr(t, "a password for SPNEGO", err, ErrNoCred) // it has passwords for Kerberos alone
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := a.Info()
+		if err != nil || info.Peer().String() != realm.Principal("carol") {
+			t.Errorf("the peer is %v, %v", info.Peer(), err)
+		}
+	})
+}
+
+func TestAcceptorCredentialDoesNotInitiate(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		if !inChild(t, nil) { // Heimdal 7.8 and MIT's IAKERB crash
+			return
+		}
+		neverDefault(t, "any service", acquire(t, &CredentialOptions{Usage: Accept}), mech)
+		named := acquire(t, &CredentialOptions{Usage: Accept, Name: target(t), Mechs: []OID{mech}})
+		neverDefault(t, "a service", named, mech)
+		if kind() == gss.KindMIT {
+			iakerb := acquire(t, &CredentialOptions{Usage: Accept, Mechs: []OID{MechIAKERB}})
+			neverDefault(t, "IAKERB", iakerb, MechIAKERB)
+		}
+	})
+}
+
+// The zero Credential and Name are none, and not the default ones.
+func TestZeroValues(t *testing.T) {
+	if _, err := gss.Library(); err != nil {
+		t.Fatal(err)
+	}
+	o := &InitiatorOptions{Credential: new(Credential)}
+	if kind() == gss.KindGNU {
+		lacks(t, gss.KindGNU, "it takes no credential to initiate with, zero or not")
+	}
+	_, err := NewInitiator(target(t), o).Step(t.Context(), nil)
+	wantErr(t, "the zero Credential initiates", err, ErrNoCred)
+	_, err = NewAcceptor(&AcceptorOptions{Credential: new(Credential)}).Step(t.Context(), []byte("x"))
+	wantErr(t, "the zero Credential accepts", err, ErrNoCred)
+	_, err = new(Credential).Info(t.Context())
+	wantErr(t, "the zero Credential's Info", err, ErrNoCred)
+	_, err = Acquire(t.Context(), &CredentialOptions{Name: new(Name)})
+	wantErr(t, "a credential of the zero Name", err, ErrBadName)
+	_, err = NewInitiator(new(Name), nil).Step(t.Context(), nil)
+	wantErr(t, "the zero Name as target", err, ErrBadName)
+	if n := new(Name); n.Equal(n) || !strings.HasPrefix(n.String(), "(") || n.Close() != nil {
+		t.Errorf("the zero Name: %v", n)
+	}
+	if err := new(Credential).Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := new(Credential).Detach(); err == nil {
+		t.Error("the zero Credential was detached")
+	}
+	c := new(Context)
+	_, err = c.Step(t.Context(), nil)
+	if err == nil || c.Established() {
+		t.Errorf("the zero Context: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a store does not say, or misspells, is not the default credential.
+func TestStoreSaysWhere(t *testing.T) {
+	for _, c := range []struct {
+		store map[string]string
+		usage Usage
+		want  string
+	}{
+		{map[string]string{}, Initiate, "ccache"},
+		{map[string]string{"cache": "FILE:/x"}, Initiate, `"cache"`},
+		{map[string]string{"CCACHE": "FILE:/x"}, Initiate, `"CCACHE"`},
+		{map[string]string{"ccache ": "FILE:/x"}, Initiate, `"ccache "`},
+		{map[string]string{"keytab": "/x"}, Initiate, "ccache"},
+		{map[string]string{"ccache": "FILE:/x"}, Accept, "keytab"},
+		{map[string]string{"kt": "/x"}, Accept, `"kt"`},
+		{map[string]string{"keytab": "/x"}, Both, "ccache"},
+		{map[string]string{"ccache": "FILE:/x"}, Both, "keytab"},
+	} {
+		_, err := Acquire(t.Context(), &CredentialOptions{Store: c.store, Usage: c.usage})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v to %v: %v, want an error that says %s", c.store, c.usage, err, c.want)
+		}
+	}
+}
+
+func TestStorePrintsNoPassword(t *testing.T) {
+	for _, key := range []string{"password", "Password", "my_password"} {
+		o := CredentialOptions{Store: map[string]string{key: "geheim"}}
+		j, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := fmt.Sprintf("%v %+v %#v %s %s", o, &o, o, j, o.LogValue()); strings.Contains(s, "geheim") {
+			t.Error(s)
+		}
+	}
+}
+
+// Without a name, an element that is added is of the same identity.
+func TestAddKeepsIdentity(t *testing.T) {
+	needsHandshake(t)
+	if kind() != gss.KindMIT {
+		t.Skipf("%s: gss_add_cred takes no second mechanism", kind())
+	}
+	c := acquire(t, &CredentialOptions{Mechs: []OID{MechKrb5}})
+	was := os.Getenv("KRB5CCNAME")
+	defer os.Setenv("KRB5CCNAME", was)
+	os.Setenv("KRB5CCNAME", kinitAs(t, "bob"))
+	added, err := c.Add(t.Context(), &CredentialOptions{Mechs: []OID{MechSPNEGO}})
+	if err != nil {
+		return // the tickets of another are not taken for alice's
+	}
+	_, a := pair(t, &InitiatorOptions{Credential: added, Mech: MechSPNEGO}, nil)
+	info, err := a.Info()
+	if err != nil || info.Peer().String() != realm.Principal("alice") {
+		t.Errorf("the peer is %v, %v", info.Peer(), err)
+	}
+}
+
+// Names of one principal are equal, export to the same bytes, and serve as
+// target, whichever mechanism told them.
+func TestPeerNamesAreMechanismNames(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		i, a := pair(t, &InitiatorOptions{Mech: mech}, nil)
+		alice, err := importName(t, "alice", NTUserName).Canonicalize(t.Context(), MechKrb5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ai, err := a.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := alice.Export()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ai.Peer().Export()
+		if err != nil || string(got) != string(want) || !ai.Peer().Equal(alice) {
+			t.Errorf("the peer %v exports to %q, %v; %v to %q", ai.Peer(), got, err, alice, want)
+		}
+		token, err := a.Export()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Import(token, &ImportOptions{Peer: alice}); err != nil {
+			t.Errorf("Import with the peer's name: %v", err)
+		}
+		ii, err := i.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, onward := range []OID{MechKrb5, MechSPNEGO} {
+			if err := handshakeTo(t, ii.Peer(), onward); err != nil {
+				t.Errorf("a peer's name as target, %v: %v", onward, err)
+			}
+		}
+	})
+}
+
+func handshakeTo(t *testing.T, target *Name, mech OID) error {
+	t.Helper()
+	return handshake(NewInitiator(target, &InitiatorOptions{Mech: mech}), NewAcceptor(nil), nil)
+}
+
+func TestUncanonicalNamesDoNotExport(t *testing.T) {
+	_, err := target(t).Export()
+	wantErr(t, "Export of a name as imported", err, ErrNameNotMN)
+}
+
+func TestCanonicalizeForSPNEGO(t *testing.T) {
+	needsHandshake(t)
+	if !inChild(t, nil) { // Heimdal 7.8 makes a name that crashes
+		return
+	}
+	n, err := target(t).Canonicalize(t.Context(), MechSPNEGO)
+	if kind() == gss.KindHeimdal {
+		wantErr(t, "Canonicalize for SPNEGO", err, ErrBadMech)
+	} else if err != nil || n.String() == "" {
+		t.Errorf("%v, %v", n, err)
+	}
+}
+
+func TestNamesForLogs(t *testing.T) {
+	needsHandshake(t)
+	n := importName(t, "al\x1b[31mice\u2028x", NTKrb5PrincipalName)
+	if s := n.String(); strings.ContainsAny(s, "\x1b\n\u2028") {
+		t.Errorf("%q", s)
+	}
+}
+
+// A process whose children end gets signals, and its logins do not fail for it.
+func TestSignalsDuringKDCExchange(t *testing.T) {
+	needsHandshake(t)
+	// A service that the cache has no ticket for: the KDC is asked, and made to
+	// answer only after children have ended.
+	if err := realm.AddPrincipal("signal/server.test"); err != nil {
+		t.Fatal(err)
+	}
+	n, err := HostService("signal", "server.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := realm.SuspendKDC(); err != nil {
+		t.Fatal(err)
+	}
+	stepped := make(chan error, 1)
+	go func() {
+		_, err := NewInitiator(n, nil).Step(t.Context(), nil)
+		stepped <- err
+	}()
+	for range 200 {
+		if err := exec.Command("true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-stepped:
+			realm.ResumeKDC()
+			t.Fatalf("Step did not wait for the KDC: %v", err)
+		default:
+		}
+	}
+	if err := realm.ResumeKDC(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stepped; err != nil {
+		t.Errorf("Step, with children that end meanwhile: %v", err)
+	}
+}
+
+func TestFakeStatuses(t *testing.T) {
+	if !onFake(t) {
+		return
+	}
+	for fault, want := range map[string]Major{
+		"accept=dup":                    ErrDuplicateToken,
+		"accept=old":                    ErrOldToken,
+		"init=dup":                      ErrDuplicateToken,
+		"init=nomech;inquire=nomech":    ErrUnauthorized,
+		"accept=nomech;inquire=nomech":  ErrUnauthorized,
+		"accept=nomech;inquire=expired": ErrContextExpired,
+	} {
+		faults(t, fault)
+		i, a := contexts(t, nil, nil)
+		wantErr(t, fault, handshake(i, a, nil), want)
+		if strings.HasPrefix(fault, "accept") && a.Established() || strings.HasPrefix(fault, "init") && i.Established() {
+			t.Errorf("%s: established", fault)
+		}
+	}
+}
