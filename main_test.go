@@ -269,16 +269,6 @@ func (l *callLog) calls(function string) []fakegss.Call {
 	return calls
 }
 
-// call is the only call of function.
-func (l *callLog) call(function string) map[string]string {
-	l.t.Helper()
-	calls := l.calls(function)
-	if len(calls) != 1 {
-		l.t.Fatalf("%s was called %d times", function, len(calls))
-	}
-	return calls[0].Args
-}
-
 func (l *callLog) live() map[string]int {
 	l.t.Helper()
 	if calls, err := fakegss.ReadLog(l.file); err == nil && !slices.ContainsFunc(calls, func(c fakegss.Call) bool { return c.Function == "live" }) {

@@ -323,7 +323,7 @@ func TestInfo(t *testing.T) {
 func TestContextPrints(t *testing.T) {
 	i, a := NewInitiator(nil, nil), NewAcceptor(nil)
 	for c, want := range map[*Context]string{i: "gssapi.Context(initiator, fresh)", a: "gssapi.Context(acceptor, fresh)", nil: "gssapi.Context(nil)"} {
-		for _, got := range []string{c.String(), fmt.Sprint(c), fmt.Sprintf("%v", c), fmt.Sprintf("%s", c), fmt.Sprintf("%+v", c)} {
+		for _, got := range []string{c.String(), fmt.Sprint(c), fmt.Sprintf("%v", c), fmt.Sprintf("%+v", c)} {
 			if got != want {
 				t.Errorf("%s, want %s", got, want)
 			}

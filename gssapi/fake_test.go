@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -297,7 +298,7 @@ func TestFakeMessages(t *testing.T) {
 	if !onFake(t) {
 		return
 	}
-	i, a := fakePair(t)
+	i, _ := fakePair(t)
 	faults(t, "wrap=noconf")
 	token, err := i.Wrap([]byte("secret"))
 	wantErr(t, "Wrap that does not encrypt", err, ErrNotEncrypted)
@@ -314,7 +315,7 @@ func TestFakeMessages(t *testing.T) {
 	wantErr(t, "Wrap that fails", err, ErrFailure)
 	faults(t, "")
 
-	i, a = fakePair(t)
+	i, a := fakePair(t)
 	faults(t, "unwrap=noconf")
 	_, err = a.Unwrap(wrap(t, i, "secret"))
 	wantErr(t, "Unwrap of what is not encrypted", err, ErrNotEncrypted)
@@ -466,4 +467,26 @@ func awaitCall(t *testing.T, function string, n int) {
 		<-tick.C
 	}
 	t.Fatalf("%s was not called %d times", function, n)
+}
+
+// A handshake whose last word is not plain success is none.
+func TestFakeStatuses(t *testing.T) {
+	if !onFake(t) {
+		return
+	}
+	for fault, want := range map[string]Major{
+		"accept=dup":                    ErrDuplicateToken,
+		"accept=old":                    ErrOldToken,
+		"init=dup":                      ErrDuplicateToken,
+		"init=nomech;inquire=nomech":    ErrUnauthorized,
+		"accept=nomech;inquire=nomech":  ErrUnauthorized,
+		"accept=nomech;inquire=expired": ErrContextExpired,
+	} {
+		faults(t, fault)
+		i, a := contexts(t, nil, nil)
+		wantErr(t, fault, handshake(i, a, nil), want)
+		if strings.HasPrefix(fault, "accept") && a.Established() || strings.HasPrefix(fault, "init") && i.Established() {
+			t.Errorf("%s: established", fault)
+		}
+	}
 }
