@@ -304,7 +304,7 @@ func TestCompareAdopted(t *testing.T) {
 	for _, pair := range [][2]*Name{{a, a}, {a, b}, {b, a}, {b, b}} {
 		for range 4 {
 			wg.Go(func() {
-				for range 500 {
+				for range 10_000 {
 					if equal, err := pair[0].Compare(pair[1]); err != nil || !equal {
 						t.Errorf("%v, %v", equal, err)
 						return
