@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -135,7 +136,9 @@ func (r *Realm) toolEnv() []string {
 		}
 	}
 	env = append(env, r.Env()...)
-	env = append(env, "LC_ALL=C", "KRB5_KDC_PROFILE="+r.path("kdc.conf"))
+	// kadmin.local (its libss) reads commands with libreadline or libedit where one
+	// is installed, and libedit loses what is not ASCII.
+	env = append(env, "LC_ALL=C", "SS_READLINE_PATH=none", "KRB5_KDC_PROFILE="+r.path("kdc.conf"))
 	if r.tools.libs != "" {
 		libs := r.tools.libs
 		if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
@@ -223,6 +226,9 @@ func (r *Realm) addCommand(name, password string) string {
 // quote makes one word of s for both kadmins: in double quotes, and MIT's takes "" for one inside.
 func quote(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
+// prompts are what kadmin.local writes before it reads a command.
+var prompts = regexp.MustCompile(`(?m)^(kadmin\.local:  )+`)
+
 // kadmin runs commands in one process, which is several times faster than one each. MIT's program always
 // exits with 0 and Heimdal's with the last status or so, hence an error is what they wrote to standard
 // error. With again, it is none that a principal exists. Called with r.mu held.
@@ -232,6 +238,7 @@ func (r *Realm) kadmin(commands []string, again bool) (string, error) {
 		args = append(args, "-l", "-c", r.path("kdc.conf"))
 	}
 	stdout, stderr, err := r.run(strings.Join(commands, "\n")+"\n", r.tools.kadmin, args...)
+	stdout = prompts.ReplaceAllString(stdout, "")
 	var bad []string
 	excused := false
 	for _, line := range strings.Split(stderr, "\n") {
