@@ -230,6 +230,7 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 		if h := x.c.take(); h != nil {
 			deleteContext(h)
 		}
+		x.c.unkeep()
 		x.failed = true
 		return s, err
 	}
@@ -246,6 +247,9 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 // 5.19.
 func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	const op = "gss_init_sec_context"
+	if a == nil {
+		a = new(InitArgs)
+	}
 	if _, err := lib(); err != nil {
 		return nil, err
 	}
@@ -309,6 +313,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 // RFC 2744, 5.1.
 func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	const op = "gss_accept_sec_context"
+	if a == nil {
+		a = new(AcceptArgs)
+	}
 	if _, err := lib(); err != nil {
 		return nil, err
 	}

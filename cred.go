@@ -189,14 +189,14 @@ func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, 
 	for k, v := range store {
 		n += len(k) + len(v) + 2
 	}
-	block := make([]byte, 0, n) // grown, it would leave copies
+	block := make([]byte, 0, n)                  // grown, it would leave copies
+	defer func() { clear(block[:cap(block)]) }() // it may hold a password
 	for _, k := range slices.Sorted(maps.Keys(store)) {
 		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(store[k], 0) {
 			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
 		}
 		block = append(append(append(append(block, k...), 0), store[k]...), 0)
 	}
-	defer clear(block) // it may hold a password
 	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredFrom(name, lifetime, mechs, int32(usage), block, len(store))
 	})

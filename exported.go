@@ -69,6 +69,11 @@ func checkForm(op string, name []byte, typ OID) error {
 		if len(name) == 0 || n >= 1<<32-1 {
 			return bad("%q is no uid: it is a decimal number less than 4294967295", clip(string(name)))
 		}
+	default:
+		// What asks the name service or the KDC ends at the first NUL.
+		if bytes.IndexByte(name, 0) >= 0 {
+			return bad("%q has a NUL byte", clip(string(name)))
+		}
 	}
 	return nil
 }

@@ -92,9 +92,15 @@ func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
 func (c *cell) release() {
 	if h := c.take(); h != nil {
 		c.free(h)
-		if c.keep != nil {
-			c.keep.drop()
-		}
+		c.unkeep()
+	}
+}
+
+// unkeep gives back what the handle, which is no more, needed.
+func (c *cell) unkeep() {
+	if c.keep != nil {
+		c.keep.drop()
+		c.keep = nil
 	}
 }
 

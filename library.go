@@ -92,6 +92,9 @@ func Load(nameOrPath string) error {
 	defer loadMu.Unlock()
 	if l := loaded.Load(); l != nil {
 		if l.is(nameOrPath) {
+			c := *l
+			c.named = true
+			loaded.Store(&c)
 			return nil
 		}
 		return loadError(fmt.Sprintf("%q cannot be loaded: this process uses %s already; call Load before anything else", nameOrPath, l.Path))

@@ -83,8 +83,9 @@ type AcceptorOptions struct {
 	// Bindings of the channel that the tokens come over. An initiator that sends
 	// other bindings is refused; one that sends none is only with RequireBindings.
 	Bindings *ChannelBindings
-	// RequireBindings refuses an initiator that sent no bindings. ErrUnavailable
-	// where the library does not tell (all but MIT 1.19 and later).
+	// RequireBindings refuses an initiator that sent no bindings. Heimdal 7.8 and
+	// GNU gss do not tell: ErrUnavailable. MIT does since 1.19; before, all are
+	// refused.
 	RequireBindings bool
 	// Order of messages that is accepted.
 	Order Order
@@ -234,7 +235,8 @@ func (c *Context) usable(op string) error {
 //
 //   - A token that is not empty is sent, even if it comes with an error: it
 //     tells the peer what is wrong.
-//   - After an error the context is lost; more Steps return the same error.
+//   - After an error of the handshake the context is lost; more Steps return the
+//     same error.
 //   - Established and no error: done, once the token is sent.
 //
 // The error is ErrUnauthorized if what was required was not granted, or the
@@ -451,6 +453,9 @@ type ContextInfo struct {
 
 // Peer is the name of the other end; nil if it is not known.
 func (i *ContextInfo) Peer() *Name {
+	if i == nil {
+		return nil
+	}
 	if i.Local {
 		return i.Acceptor
 	}

@@ -149,13 +149,16 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 		if err := o.checkStore(op); err != nil {
 			return nil, err
 		}
-		store := o.Store
+		store := maps.Clone(o.Store)
 		if o.Password != "" {
 			if _, ok := store["password"]; ok {
 				return nil, refuse(op, ErrFailure, "there is a Password, and a password in the Store: give one")
 			}
-			store = maps.Clone(store)
 			store["password"] = o.Password
+		}
+		if store["ccache"] != "" && store["client_keytab"] == "" && store["password"] == "" {
+			// MIT would fill a missing ccache from the environment's.
+			store["client_keytab"] = "MEMORY:gssapi-none"
 		}
 		r, err = gss.AcquireCredFrom(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin(), store)
 		if e := (*Error)(nil); errors.As(err, &e) {
@@ -183,10 +186,10 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 // they alone say where a credential of that usage is.
 var storeKeys = map[string]struct{ initiate, accept bool }{
 	"ccache":        {initiate: true},
-	"client_keytab": {initiate: true},
+	"client_keytab": {}, // with a Name or a ccache only: else MIT prefers the default ccache
 	"password":      {initiate: true},
 	"keytab":        {accept: true},
-	"rcache":        {accept: true},
+	"rcache":        {},
 	"verify":        {},
 }
 
@@ -201,8 +204,11 @@ func (o *CredentialOptions) checkStore(op string) error {
 		}
 		initiate, accept = initiate || key.initiate, accept || key.accept
 	}
+	if _, ok := o.Store["client_keytab"]; ok && o.Name != nil {
+		initiate = true
+	}
 	if !initiate && o.Usage != Accept {
-		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache, client_keytab or password")
+		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache, password, or client_keytab and a Name")
 	}
 	if !accept && o.Usage != Initiate {
 		return refuse(op, ErrFailure, "the Store does not say where a credential to accept with is: give keytab")

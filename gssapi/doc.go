@@ -39,7 +39,9 @@
 //
 // Everything here is safe for concurrent use. Names and credentials serve many
 // calls at once. Calls on one context are made one after the other. Close never
-// waits; a call that is under way ends as if it had come first.
+// waits (but with GNU gss, whose calls come one after the other); what a Step
+// that is under way brings is discarded, other calls end as if they had come
+// first.
 //
 // The environment is one for the process: a C library that reads it while
 // os.Setenv writes it crashes. Set KRB5_CONFIG, KRB5CCNAME and the like before

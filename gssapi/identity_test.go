@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -171,6 +170,8 @@ func TestStoreSaysWhere(t *testing.T) {
 		{map[string]string{"keytab": "/x"}, Initiate, "ccache"},
 		{map[string]string{"ccache": "FILE:/x"}, Accept, "keytab"},
 		{map[string]string{"kt": "/x"}, Accept, `"kt"`},
+		{map[string]string{"rcache": "none:"}, Accept, "keytab"},
+		{map[string]string{"client_keytab": "/x"}, Initiate, "Name"},
 		{map[string]string{"keytab": "/x"}, Both, "ccache"},
 		{map[string]string{"ccache": "FILE:/x"}, Both, "keytab"},
 	} {
@@ -178,6 +179,30 @@ func TestStoreSaysWhere(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v to %v: %v, want an error that says %s", c.store, c.usage, err, c.want)
 		}
+	}
+}
+
+// A missing cache of a store is not filled from the environment's keytab, and a
+// keytab with a name is that name's.
+func TestStoreIsNotTheEnvironment(t *testing.T) {
+	needsHandshake(t)
+	if !gss.Supports("gss_acquire_cred_from") {
+		t.Skipf("%s has no credential stores", kind())
+	}
+	kt, err := realm.Keytab("bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KRB5_CLIENT_KTNAME", kt)
+	missing := map[string]string{"ccache": "FILE:" + t.TempDir() + "/none"}
+	if c, err := Acquire(t.Context(), &CredentialOptions{Store: missing}); err == nil {
+		info, err := c.Info(t.Context())
+		t.Errorf("a missing cache is that of %v, %v", info.Name, err)
+	}
+	t.Setenv("KRB5_CLIENT_KTNAME", "FILE:/nonexistent")
+	bob := acquire(t, &CredentialOptions{Name: importName(t, "bob", NTUserName), Store: map[string]string{"client_keytab": kt, "ccache": "MEMORY:bob"}})
+	if info, err := bob.Info(t.Context()); err != nil || info.Name.String() != realm.Principal("bob") {
+		t.Errorf("a client keytab of bob: %v, %v", info, err)
 	}
 }
 
@@ -283,44 +308,5 @@ func TestNamesForLogs(t *testing.T) {
 	n := importName(t, "al\x1b[31mice\u2028x", NTKrb5PrincipalName)
 	if s := n.String(); strings.ContainsAny(s, "\x1b\n\u2028") {
 		t.Errorf("%q", s)
-	}
-}
-
-// A process whose children end gets signals, and its logins do not fail for it.
-func TestSignalsDuringKDCExchange(t *testing.T) {
-	needsHandshake(t)
-	// A service that the cache has no ticket for: the KDC is asked, and made to
-	// answer only after children have ended.
-	if err := realm.AddPrincipal("signal/server.test"); err != nil {
-		t.Fatal(err)
-	}
-	n, err := HostService("signal", "server.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := realm.SuspendKDC(); err != nil {
-		t.Fatal(err)
-	}
-	stepped := make(chan error, 1)
-	go func() {
-		_, err := NewInitiator(n, nil).Step(t.Context(), nil)
-		stepped <- err
-	}()
-	for range 200 {
-		if err := exec.Command("true").Run(); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case err := <-stepped:
-			realm.ResumeKDC()
-			t.Fatalf("Step did not wait for the KDC: %v", err)
-		default:
-		}
-	}
-	if err := realm.ResumeKDC(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-stepped; err != nil {
-		t.Errorf("Step, with children that end meanwhile: %v", err)
 	}
 }

@@ -115,7 +115,10 @@ func (c *Context) AppendUnwrap(dst, token []byte) ([]byte, Protection, error) {
 
 // window is how far the peer's messages have come. MIT remembers which of the
 // last 64 it has had; an older one is ErrUnseqToken too, although it may be a
-// duplicate (1.20, util_seqstate.c). So AllowReorder needs to know how old.
+// duplicate (1.20, util_seqstate.c). So AllowReorder needs to know how old, and
+// takes nothing late while it does not: after an import, and after a message
+// whose number cannot be read (RFC 1964, or a token of RFC 4121 in a frame of RFC
+// 2743, which MIT takes too).
 type window struct {
 	sync.Mutex
 	newest uint64 // sequence number; 0: not known
@@ -138,19 +141,19 @@ func (c *Context) inOrder(err error, seq uint64) error {
 	if c.order == 0 {
 		return err
 	}
-	verified := err == nil
+	newest := err == nil // the message is the newest that MIT has had
 	if l, bad := gss.Library(); bad == nil && l.Kind == gss.KindMIT {
 		var e *Error
 		if errors.As(err, &e) && e.Major&^(ErrGapToken|ErrUnseqToken) == 0 {
-			verified = true
-			known := c.flags&FlagReplay != 0 && seq != 0 && c.window.newest-seq < windowSize
-			if c.order.tolerates(e.Major) && (e.Major&ErrUnseqToken == 0 || known) {
+			newest = e.Major&ErrUnseqToken == 0
+			known := c.flags&FlagReplay != 0 && seq != 0 && c.window.newest != 0 && c.window.newest-seq < windowSize
+			if c.order.tolerates(e.Major) && (newest || known) {
 				err = nil
 			}
 		}
 	}
-	if verified {
-		c.window.newest = max(c.window.newest, seq)
+	if newest {
+		c.window.newest = seq // 0 if it cannot be read: nothing late is taken until the next
 	}
 	return err
 }

@@ -47,17 +47,8 @@ func (n *Name) thin() *gss.Name {
 // ask a KDC. RFC 2744, 5.16.
 func ImportName(s string, typ OID) (*Name, error) {
 	const op = "ImportName"
-	switch typ {
-	case NTExportName, NTCompositeExport, NTMachineUID:
-		// binary
-	default:
-		// The libraries end a text at the first NUL: "alice\x00@EVIL" would be alice.
-		if strings.ContainsRune(s, 0) {
-			return nil, refuse(op, ErrBadName, "%q has a NUL byte", s)
-		}
-		if s == "" && typ != NTAnonymous {
-			return nil, refuse(op, ErrBadName, "the name is empty")
-		}
+	if s == "" && typ != NTAnonymous {
+		return nil, refuse(op, ErrBadName, "the name is empty")
 	}
 	n, err := gss.ImportName([]byte(s), typ)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/seed2651813c/gss/examples/frame"
 	"github.com/seed2651813c/gss/gssapi"
@@ -23,6 +24,7 @@ func main() {
 	check(err)
 	conn, err := net.Dial("tcp", *addr)
 	check(err)
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	c := gssapi.NewInitiator(target, nil) // mutual authentication, encryption
 	check(frame.Establish(context.Background(), conn, c, true))
 	sealed, err := c.Wrap([]byte(strings.Join(flag.Args(), " ")))

@@ -22,12 +22,15 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("listening on %v", l.Addr())
+	slots := make(chan struct{}, 100) // so many clients at once; others wait
 	for {
+		slots <- struct{}{}
 		conn, err := l.Accept()
 		if err != nil {
 			log.Fatal(err)
 		}
 		go func() {
+			defer func() { <-slots }()
 			if err := serve(conn); err != nil {
 				log.Printf("%v: %v", conn.RemoteAddr(), err)
 			}
