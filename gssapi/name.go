@@ -148,7 +148,7 @@ func (n *Name) Canonicalize(ctx context.Context, mech OID) (*Name, error) {
 
 // Export returns the canonical bytes of a name that is a mechanism's, such as
 // that of a peer or what Canonicalize returned: equal names have equal bytes, so
-// they are fit for access control lists. ErrNameNotMN for other names on MIT. RFC
+// they are fit for access control lists. ErrNameNotMN for other names. RFC
 // 2743, 3.2.
 func (n *Name) Export() ([]byte, error) {
 	buf, err := n.thin().Export()
