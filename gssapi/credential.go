@@ -66,7 +66,10 @@ type CredentialOptions struct {
 	// Indefinite the longest.
 	Lifetime time.Duration
 	// Store says where credentials are, instead of the environment: the keys
-	// ccache, keytab, client_keytab, rcache, verify and password of MIT.
+	// ccache, keytab, client_keytab, rcache, verify and password of MIT. It must say
+	// where a credential of that usage is: what it leaves out is not the default. A
+	// ccache is refreshed from a client_keytab that is given here, and not from the
+	// environment's.
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
