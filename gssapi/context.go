@@ -281,6 +281,8 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 		return out, err
 	}
 	if err := ended(ctx, op); err != nil {
+		s.Source.Release()
+		s.Delegated.Release()
 		c.ctx.Delete()
 		c.become(abandoned)
 		return nil, err
@@ -299,6 +301,8 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 		return out, nil
 	}
 	if err := c.admit(op, s); err != nil {
+		s.Source.Release()
+		s.Delegated.Release()
 		c.fail(err)
 		return nil, err // no token: the peer must not believe that all is well
 	}

@@ -310,3 +310,20 @@ func TestNamesForLogs(t *testing.T) {
 		t.Errorf("%q", s)
 	}
 }
+
+// What a refused initiator brought is given back at once, a delegated credential
+// above all.
+func TestRefusedLeavesNothing(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		i := NewInitiator(target(t), &InitiatorOptions{Flags: FlagDeleg, Mech: mech})
+		token := step(t, i, nil)
+		settle(0)
+		before := gss.Live()
+		a := NewAcceptor(&AcceptorOptions{Require: FlagAnon})
+		out, err := a.Step(t.Context(), token)
+		wantErr(t, "a flag that was not granted", err, ErrUnauthorized)
+		if left := gss.Live() - before; left > 0 || len(out) > 0 || a.Delegated() != nil {
+			t.Errorf("%d handles and %d bytes are left, delegated %v", left, len(out), a.Delegated())
+		}
+	})
+}
