@@ -119,3 +119,43 @@ func (b libBuffer) take() []byte {
 	defer buf.Release()
 	return buf.Bytes()
 }
+
+// Memory is a copy of bytes in C's memory, for a call that may still be under
+// way when the bytes belong to somebody else again. A nil Memory is empty.
+type Memory struct{ b []byte }
+
+// NewMemory copies b. The caller frees the copy.
+func NewMemory(b []byte) *Memory {
+	if len(b) == 0 {
+		return nil
+	}
+	live.Add(1)
+	m := &Memory{allocate(len(b))}
+	copy(m.b, b)
+	return m
+}
+
+// Bytes is the copy itself, valid until Free.
+func (m *Memory) Bytes() []byte {
+	if m == nil {
+		return nil
+	}
+	return m.b
+}
+
+// Free overwrites the copy and gives the memory back. More calls do nothing. It
+// must not be called while a call uses Bytes.
+func (m *Memory) Free() {
+	if m == nil || m.b == nil {
+		return
+	}
+	deallocate(m.b)
+	m.b = nil
+	live.Add(-1)
+}
+
+// String tells the length, never the contents.
+func (m *Memory) String() string { return fmt.Sprintf("gss.Memory(%d bytes)", len(m.Bytes())) }
+
+// GoString is String: %#v does not print contents either.
+func (m *Memory) GoString() string { return m.String() }

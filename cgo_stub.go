@@ -17,6 +17,10 @@ var errStub = errors.New("this program was built without cgo (CGO_ENABLED=0), or
 
 func unfit() error { return errStub }
 
+func allocate(n int) []byte { return make([]byte, n) }
+
+func deallocate(b []byte) { clear(b) }
+
 func openTable(file string, noload bool) (path string, err error) { return "", errStub }
 
 func fileOf(addr unsafe.Pointer) string { return "" }

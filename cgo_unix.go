@@ -58,6 +58,19 @@ func goString(s *C.char) string {
 	return C.GoString(s)
 }
 
+// allocate returns n bytes of C's memory. It does not fail: C.malloc ends the
+// process instead.
+func allocate(n int) []byte {
+	return unsafe.Slice((*byte)(C.malloc(C.size_t(n))), n)
+}
+
+// deallocate overwrites what allocate returned, and frees it.
+func deallocate(b []byte) {
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	C.gssgo_wipe(p, C.size_t(len(b)))
+	C.free(p)
+}
+
 // ---- the loader ----
 
 // openTable opens file and binds the table; it returns the file that it is.
