@@ -123,15 +123,9 @@ type Ctx struct {
 func NewCtx() *Ctx { return newCtx(nil, false) }
 
 func newCtx(h unsafe.Pointer, open bool) *Ctx {
-	x := &Ctx{newCell(h, deleteContext), open, false}
+	x := &Ctx{newCell(h, func(h unsafe.Pointer) { deleteSecContext(h) }), open, false}
 	runtime.AddCleanup(x, (*cell).close, x.c)
 	return x
-}
-
-// deleteContext deletes what no call uses.
-func deleteContext(h unsafe.Pointer) {
-	defer takeTurn().end()
-	deleteSecContext(h)
 }
 
 // begin takes hold of the context for one call, and waits for the call that is
@@ -227,10 +221,7 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 		if r.delegated != nil {
 			releaseCred(r.delegated)
 		}
-		if h := x.c.take(); h != nil {
-			deleteContext(h)
-		}
-		x.c.unkeep()
+		x.c.release()
 		x.failed = true
 		return s, err
 	}

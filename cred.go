@@ -39,10 +39,7 @@ func newCred(h unsafe.Pointer) *Cred {
 	if h == nil {
 		return nil
 	}
-	c := &Cred{c: newCell(h, func(h unsafe.Pointer) {
-		defer takeTurn().end()
-		releaseCred(h)
-	})}
+	c := &Cred{c: newCell(h, func(h unsafe.Pointer) { releaseCred(h) })}
 	runtime.AddCleanup(c, (*cell).close, c.c)
 	return c
 }

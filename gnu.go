@@ -39,6 +39,23 @@ func (t turn) end() {
 	}
 }
 
+// inTurn calls f in its turn, but does not wait for it: f may run later, in a
+// goroutine of its own.
+func inTurn(f func()) {
+	switch {
+	case !gnu():
+		f()
+	case gnuMu.TryLock():
+		defer gnuMu.Unlock()
+		f()
+	default:
+		go func() {
+			defer takeTurn().end()
+			f()
+		}()
+	}
+}
+
 // explain makes of GNU gss' bare statuses what they mean, where only one thing
 // can be meant. A stub sets no minor status.
 func (e *Error) explain() {

@@ -88,20 +88,20 @@ func (c *cell) close() {
 
 func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
 
-// release is called once, by the last user.
+// release gives the handle back to the library, and then what it needed; the
+// caller has the cell for itself.
 func (c *cell) release() {
-	if h := c.take(); h != nil {
+	h, keep := c.take(), c.keep
+	c.keep = nil
+	if h == nil {
+		return
+	}
+	inTurn(func() {
 		c.free(h)
-		c.unkeep()
-	}
-}
-
-// unkeep gives back what the handle, which is no more, needed.
-func (c *cell) unkeep() {
-	if c.keep != nil {
-		c.keep.drop()
-		c.keep = nil
-	}
+		if keep != nil {
+			keep.drop()
+		}
+	})
 }
 
 // set changes the handle; the caller has the cell for itself.
