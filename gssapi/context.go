@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +67,8 @@ type InitiatorOptions struct {
 	Bindings *ChannelBindings
 	// Order of messages that is accepted.
 	Order Order
+	// Trace is told what happens to the context.
+	Trace *Trace
 }
 
 // AcceptorOptions are how to accept a context. Every leg uses the same.
@@ -89,6 +91,8 @@ type AcceptorOptions struct {
 	RequireBindings bool
 	// Order of messages that is accepted.
 	Order Order
+	// Trace is told what happens to the context.
+	Trace *Trace
 }
 
 type state uint32
@@ -131,8 +135,10 @@ type Context struct {
 	bindings  *ChannelBindings
 	bound     bool
 	order     Order
+	trace     *Trace
 
-	step    sync.Mutex // one Step at a time; guards failure
+	step    chan struct{} // holds one item during a Step; guards what follows
+	began   time.Time     // the first Step
 	failure error
 
 	// Written before state says established.
@@ -153,6 +159,7 @@ func NewInitiator(target *Name, o *InitiatorOptions) *Context {
 	c := &Context{
 		ctx: gss.NewCtx(), initiator: true, target: target, cred: o.Credential, mech: o.Mech, final: slices.Clone(o.NegMechs),
 		ask: (DefaultFlags | o.Flags) &^ o.Without, lifetime: o.Lifetime, bindings: cloneBindings(o.Bindings), order: o.Order,
+		trace: o.Trace, step: make(chan struct{}, 1),
 	}
 	if c.mech == "" {
 		c.mech = MechKrb5
@@ -180,6 +187,7 @@ func NewAcceptor(o *AcceptorOptions) *Context {
 	c := &Context{
 		ctx: gss.NewCtx(), cred: o.Credential, first: slices.Clone(o.Mechs),
 		require: o.Require, bindings: cloneBindings(o.Bindings), bound: o.RequireBindings, order: o.Order,
+		trace: o.Trace, step: make(chan struct{}, 1),
 	}
 	if len(c.first) == 0 {
 		c.first = []OID{MechKrb5, MechSPNEGO}
@@ -242,16 +250,61 @@ func (c *Context) usable(op string) error {
 // The error is ErrUnauthorized if what was required was not granted, or the
 // mechanism is not one of those allowed; else the library's.
 //
-// An initiator may ask a KDC and so block. ctx is looked at before the call,
-// when nothing is lost yet, and after it: then the context is abandoned. RFC
-// 2744, 5.1 and 5.19.
+// An initiator may ask a KDC and so block, an acceptor a name service. Step
+// returns when ctx is done, and its error is ctx's too. If the C library was not
+// called yet, for want of a place (see Limits) or because another Step is under
+// way, nothing is lost. Else the context is abandoned: what the call brings is
+// released when it comes back, and all methods answer ErrNoContext. RFC 2744, 5.1
+// and 5.19.
 func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 	const op = "Step"
-	if c == nil {
+	if c == nil || c.step == nil {
 		return nil, refuse(op, ErrNoContext, "no context was given")
 	}
-	c.step.Lock()
-	defer c.step.Unlock()
+	began := time.Now()
+	select {
+	case c.step <- struct{}{}:
+	default:
+		select {
+		case c.step <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ended(ctx, op)
+		}
+	}
+	out, err := c.leg(ctx, op, token)
+	done := err == nil && c.is() == established
+	e, total := c.event(op), time.Since(c.began)
+	<-c.step
+	e.Received, e.Sent, e.Duration, e.Err = len(token), len(out), time.Since(began), err
+	fire(c.hooks().Stepped, e)
+	if done {
+		fire(c.hooks().Established, Event{Op: op, Context: c, Name: e.Name, Mech: e.Mech, Flags: c.flags, Duration: total})
+	}
+	return out, err
+}
+
+// event is what the events of the context have in common. The caller holds
+// c.step, or the context is established.
+func (c *Context) event(op string) Event {
+	e := Event{Op: op, Context: c, Name: c.source, Mech: c.agreed}
+	if c.initiator {
+		e.Name = c.target
+	}
+	if e.Mech == "" {
+		e.Mech = c.mech
+	}
+	return e
+}
+
+func (c *Context) hooks() *Trace {
+	if c == nil {
+		return noTrace
+	}
+	return c.trace.orNone()
+}
+
+// leg is one Step. The caller holds c.step.
+func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, error) {
 	switch s := c.is(); s {
 	case fresh, partial:
 	case established:
@@ -264,12 +317,29 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 	if err := ended(ctx, op); err != nil {
 		return nil, err
 	}
-	var s *gss.Step
+	if c.began.IsZero() {
+		c.began = time.Now()
+	}
+	call := blocking[*gss.Step]{gate: accepting, trace: c.hooks(), event: c.event(op), input: token, discard: discardStep}
 	var err error
 	if c.initiator {
-		s, err = c.initiate(op, token)
+		call.gate = initiating
+		call.call, err = c.initiate(op, token)
 	} else {
-		s, err = c.accept(op, token)
+		call.call, err = c.accept(op, token)
+	}
+	if err != nil {
+		c.fail(err)
+		return nil, err
+	}
+	s, fate, err := call.run(ctx)
+	switch fate {
+	case notCalled:
+		return nil, err
+	case leftBehind:
+		c.ctx.Delete()
+		c.become(abandoned)
+		return nil, err
 	}
 	var out []byte
 	if s != nil {
@@ -279,13 +349,6 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 	if err != nil {
 		c.fail(err)
 		return out, err
-	}
-	if err := ended(ctx, op); err != nil {
-		s.Source.Release()
-		s.Delegated.Release()
-		c.ctx.Delete()
-		c.become(abandoned)
-		return nil, err
 	}
 	if !s.Done {
 		if !c.initiator && len(out) == 0 {
@@ -312,6 +375,15 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 	return out, nil
 }
 
+// discardStep releases what nobody waits for.
+func discardStep(s *gss.Step) {
+	if s != nil {
+		s.Token.Release()
+		s.Source.Release()
+		s.Delegated.Release()
+	}
+}
+
 // fail ends the context. The caller holds c.step.
 func (c *Context) fail(err error) {
 	c.failure = err
@@ -319,7 +391,9 @@ func (c *Context) fail(err error) {
 	c.become(failed)
 }
 
-func (c *Context) initiate(op string, token []byte) (*gss.Step, error) {
+// initiate checks what can be checked without C, and returns the call. The
+// caller holds c.step.
+func (c *Context) initiate(op string, token []byte) (func(token []byte) (*gss.Step, error), error) {
 	if c.target == nil {
 		return nil, refuse(op, ErrBadName, "there is no target: give NewInitiator a name")
 	}
@@ -330,10 +404,13 @@ func (c *Context) initiate(op string, token []byte) (*gss.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
+	return func(token []byte) (*gss.Step, error) {
+		return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
+	}, nil
 }
 
-func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
+// accept is the same for an acceptor.
+func (c *Context) accept(op string, token []byte) (func(token []byte) (*gss.Step, error), error) {
 	if c.is() == fresh {
 		if c.bound {
 			if err := c.canRequireBindings(op); err != nil {
@@ -345,7 +422,9 @@ func (c *Context) accept(op string, token []byte) (*gss.Step, error) {
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
 	}
-	return c.ctx.Accept(&gss.AcceptArgs{Cred: c.cred.thin(), Bindings: c.bindings, Token: token})
+	return func(token []byte) (*gss.Step, error) {
+		return c.ctx.Accept(&gss.AcceptArgs{Cred: c.cred.thin(), Bindings: c.bindings, Token: token})
+	}, nil
 }
 
 func (c *Context) canRequireBindings(op string) error {
@@ -400,7 +479,7 @@ func (c *Context) admit(op string, s *gss.Step) error {
 	}
 	c.flags, c.agreed = s.Flags, mech
 	c.source = peerName(s.Source, mech)
-	c.delegated.Store(wrapCred(s.Delegated))
+	c.delegated.Store(wrapCred(s.Delegated, c.trace))
 	return nil
 }
 
@@ -464,6 +543,18 @@ func (i *ContextInfo) Peer() *Name {
 		return i.Acceptor
 	}
 	return i.Initiator
+}
+
+// LogValue makes slog print it.
+func (i ContextInfo) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("peer", i.Peer().String()), slog.String("mech", i.Mech.String()),
+		slog.String("flags", i.Flags.String()), slog.Bool("initiator", i.Local),
+	}
+	if !i.Expiry.IsZero() {
+		attrs = append(attrs, slog.Time("expiry", i.Expiry))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Info tells about an established context; the names are the caller's. An
@@ -592,10 +683,13 @@ func (c *Context) String() string {
 	if c == nil {
 		return "gssapi.Context(nil)"
 	}
-	side := "acceptor"
-	if c.initiator {
-		side = "initiator"
-	}
 	names := [...]string{"fresh", "partial", "established", "failed", "gone", "abandoned", "closed"}
-	return fmt.Sprintf("gssapi.Context(%s, %s)", side, names[c.is()])
+	return fmt.Sprintf("gssapi.Context(%s, %s)", c.side(), names[c.is()])
+}
+
+func (c *Context) side() string {
+	if c.initiator {
+		return "initiator"
+	}
+	return "acceptor"
 }

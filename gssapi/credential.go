@@ -76,6 +76,8 @@ type CredentialOptions struct {
 	// its key password. The empty password is none. With Heimdal 7.8 the
 	// credential is for Kerberos, and not for SPNEGO.
 	Password string `json:"-"`
+	// Trace is told how it was acquired, and of its calls that block.
+	Trace *Trace
 }
 
 // redactStore is a credential store without the password.
@@ -112,13 +114,16 @@ func (o CredentialOptions) LogValue() slog.Value { return slog.StringValue(o.red
 // Credential proves who the holder is: tickets, keys, or both. It is safe for
 // concurrent use, and meant to be shared: acquiring costs as much as a
 // handshake.
-type Credential struct{ c *gss.Cred }
+type Credential struct {
+	c     *gss.Cred
+	trace *Trace
+}
 
-func wrapCred(c *gss.Cred) *Credential {
+func wrapCred(c *gss.Cred, t *Trace) *Credential {
 	if c == nil {
 		return nil
 	}
-	return &Credential{c}
+	return &Credential{c, t}
 }
 
 // thin is the credential for C; nil, the default one, for nil. The zero
@@ -134,8 +139,10 @@ func (c *Credential) thin() *gss.Cred {
 }
 
 // Acquire gets a credential. Nil options are the default one to initiate with.
-// It may ask a KDC and so block; ctx is looked at before and after. The errors are
-// ErrNoCred (or ErrFailure, the libraries differ) when there is none, and
+//
+// It may ask a KDC and so block. It returns when ctx is done, and its error is
+// ctx's too; what the C library goes on to bring is released. The other errors
+// are ErrNoCred (or ErrFailure, the libraries differ) when there is none, and
 // ErrUnavailable for what the library cannot do. RFC 2744, 5.2.
 func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	const op = "Acquire"
@@ -146,43 +153,85 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	var r *gss.CredResult
+	name, mechs, usage := o.Name.thin(), slices.Clone(o.Mechs), o.Usage.thin()
+	call := func([]byte) (*gss.CredResult, error) { return gss.AcquireCred(name, lifetime, mechs, usage) }
+	var password []byte
 	switch {
 	case o.Store != nil:
-		if err := o.checkStore(op); err != nil {
+		store, err := o.store(op)
+		if err != nil {
 			return nil, err
 		}
-		store := maps.Clone(o.Store)
-		if o.Password != "" {
-			if _, ok := store["password"]; ok {
-				return nil, refuse(op, ErrFailure, "there is a Password, and a password in the Store: give one")
+		shown := redactStore(o.Store)
+		call = func([]byte) (*gss.CredResult, error) {
+			r, err := gss.AcquireCredFrom(name, lifetime, mechs, usage, store)
+			if e := (*Error)(nil); errors.As(err, &e) {
+				e.Text = strings.TrimPrefix(e.Text+" (store: "+shown+")", " ") // MIT does not say which file
 			}
-			store["password"] = o.Password
-		}
-		if store["ccache"] != "" && store["client_keytab"] == "" && store["password"] == "" {
-			// MIT would fill a missing ccache from the environment's.
-			store["client_keytab"] = "MEMORY:gssapi-none"
-		}
-		r, err = gss.AcquireCredFrom(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin(), store)
-		if e := (*Error)(nil); errors.As(err, &e) {
-			e.Text = strings.TrimPrefix(e.Text+" (store: "+redactStore(o.Store)+")", " ") // MIT does not say which file
+			return r, err
 		}
 	case o.Password != "":
 		if o.Name == nil {
 			return nil, refuse(op, ErrBadName, "a Password needs a Name: whose it is")
 		}
-		mechs := o.Mechs
 		if len(mechs) == 0 && isKind(gss.KindMIT) {
 			// By default MIT makes no element for SPNEGO here.
 			mechs = []OID{MechKrb5, MechSPNEGO}
 		}
-		password := []byte(o.Password)
-		r, err = gss.AcquireCredWithPassword(o.Name.thin(), password, lifetime, mechs, o.Usage.thin())
-		clear(password)
-	default:
-		r, err = gss.AcquireCred(o.Name.thin(), lifetime, o.Mechs, o.Usage.thin())
+		password = []byte(o.Password)
+		defer clear(password)
+		call = func(password []byte) (*gss.CredResult, error) {
+			return gss.AcquireCredWithPassword(name, password, lifetime, mechs, usage)
+		}
 	}
-	return acquired(ctx, op, r, err)
+	g := acquiring
+	if o.Usage == Accept {
+		g = accepting // no KDC is asked
+	}
+	return o.acquire(ctx, g, op, password, call)
+}
+
+// acquire makes a call that returns a credential.
+func (o *CredentialOptions) acquire(ctx context.Context, g *gate, op string, password []byte, call func(password []byte) (*gss.CredResult, error)) (*Credential, error) {
+	b := blocking[*gss.CredResult]{
+		gate: g, trace: o.Trace.orNone(), event: Event{Op: op, Name: o.Name}, input: password, call: call,
+		discard: func(r *gss.CredResult) {
+			if r != nil {
+				r.Cred.Release()
+			}
+		},
+	}
+	if len(o.Mechs) == 1 {
+		b.event.Mech = o.Mechs[0]
+	}
+	began := time.Now()
+	r, _, err := b.run(ctx)
+	e := b.event
+	e.Duration, e.Err = time.Since(began), err
+	fire(b.trace.Acquired, e)
+	if err != nil {
+		return nil, err
+	}
+	return wrapCred(r.Cred, o.Trace), nil
+}
+
+// store is the Store as it goes to C.
+func (o *CredentialOptions) store(op string) (map[string]string, error) {
+	if err := o.checkStore(op); err != nil {
+		return nil, err
+	}
+	store := maps.Clone(o.Store)
+	if o.Password != "" {
+		if _, ok := store["password"]; ok {
+			return nil, refuse(op, ErrFailure, "there is a Password, and a password in the Store: give one")
+		}
+		store["password"] = o.Password
+	}
+	if store["ccache"] != "" && store["client_keytab"] == "" && store["password"] == "" {
+		// MIT would fill a missing ccache from the environment's.
+		store["client_keytab"] = "MEMORY:gssapi-none"
+	}
+	return store, nil
 }
 
 // storeKeys are the keys of a credential store that MIT 1.20 knows, and whether
@@ -230,21 +279,10 @@ func (o *CredentialOptions) check(ctx context.Context, op string) (lifetime uint
 	return seconds(op, o.Lifetime)
 }
 
-// acquired looks at ctx after a call: who gave up gets nothing to release.
-func acquired(ctx context.Context, op string, r *gss.CredResult, err error) (*Credential, error) {
-	if err != nil {
-		return nil, err
-	}
-	if err := ended(ctx, op); err != nil {
-		r.Cred.Release()
-		return nil, err
-	}
-	return wrapCred(r.Cred), nil
-}
-
 // Add returns a credential that has what c has and one element more: that of o,
 // which names exactly one mechanism and has neither Store nor Password. Without a
-// Name it is of c's name. c is not changed. It may ask a KDC. RFC 2744, 5.3.
+// Name it is of c's name. c is not changed. It may ask a KDC; ctx is as for
+// Acquire. RFC 2744, 5.3.
 func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	const op = "Add"
 	if c == nil || o == nil || len(o.Mechs) != 1 || o.Store != nil || o.Password != "" {
@@ -254,18 +292,20 @@ func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential
 	if err != nil {
 		return nil, err
 	}
-	name := o.Name.thin()
-	if name == nil {
-		// The same identity; for the library it would be the default one.
-		i, err := c.thin().Inquire()
-		if err != nil {
-			return nil, err
+	name, mech, usage := o.Name.thin(), o.Mechs[0], o.Usage.thin()
+	return o.acquire(ctx, acquiring, op, nil, func([]byte) (*gss.CredResult, error) {
+		name := name
+		if name == nil {
+			// The same identity; for the library it would be the default one.
+			i, err := c.thin().Inquire()
+			if err != nil {
+				return nil, err
+			}
+			defer i.Name.Release()
+			name = i.Name
 		}
-		defer i.Name.Release()
-		name = i.Name
-	}
-	r, err := c.thin().Add(name, o.Mechs[0], o.Usage.thin(), lifetime, lifetime)
-	return acquired(ctx, op, r, err)
+		return c.thin().Add(name, mech, usage, lifetime, lifetime)
+	})
 }
 
 // CredentialInfo is what a credential tells of itself.
@@ -276,8 +316,18 @@ type CredentialInfo struct {
 	Expiry time.Time // zero: never; of an expired one: not after now
 }
 
+// LogValue makes slog print it.
+func (i CredentialInfo) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("name", i.Name.String()), slog.String("usage", i.Usage.String()), slog.String("mechs", fmt.Sprint(i.Mechs))}
+	if !i.Expiry.IsZero() {
+		attrs = append(attrs, slog.Time("expiry", i.Expiry))
+	}
+	return slog.GroupValue(attrs...)
+}
+
 // Info inquires about the credential. It may ask a KDC, if MIT finds a client
-// keytab to refresh it from; ctx is looked at before and after. RFC 2744, 5.21.
+// keytab to refresh it from. It returns when ctx is done; the credential goes on
+// to be of use. RFC 2744, 5.21.
 func (c *Credential) Info(ctx context.Context) (*CredentialInfo, error) {
 	return c.info(ctx, func(c *gss.Cred) (*gss.CredInfo, error) { return c.Inquire() }, "")
 }
@@ -296,12 +346,17 @@ func (c *Credential) info(ctx context.Context, inquire func(*gss.Cred) (*gss.Cre
 	if err := ended(ctx, op); err != nil {
 		return nil, err
 	}
-	i, err := inquire(c.thin())
-	if err != nil {
-		return nil, err
+	call := blocking[*gss.CredInfo]{
+		gate: acquiring, trace: c.trace.orNone(), event: Event{Op: op, Mech: mech},
+		call: func([]byte) (*gss.CredInfo, error) { return inquire(c.thin()) },
+		discard: func(i *gss.CredInfo) {
+			if i != nil {
+				i.Name.Release()
+			}
+		},
 	}
-	if err := ended(ctx, op); err != nil {
-		i.Name.Release()
+	i, _, err := call.run(ctx)
+	if err != nil {
 		return nil, err
 	}
 	info := &CredentialInfo{Name: wrapName(i.Name), Usage: usageOf(i.Usage), Mechs: i.Mechs}
@@ -333,7 +388,7 @@ func AdoptCredential(h unsafe.Pointer) (*Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wrapCred(c), nil
+	return wrapCred(c, nil), nil
 }
 
 // Detach gives the gss_cred_id_t to the caller, who releases it in C. The

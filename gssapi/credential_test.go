@@ -378,16 +378,8 @@ func TestAcquireCancelled(t *testing.T) {
 		t.Error("there is a credential")
 	}
 	needsHandshake(t)
-	// A ctx that ends during the call: what was acquired is released.
-	before := gss.Live()
-	c, err = Acquire(endsAfter(1), nil)
-	wantErr(t, "Acquire", err, context.Canceled)
-	if c != nil || gss.Live() != before {
-		t.Errorf("%v, and %d handles more", c, gss.Live()-before)
-	}
 	cred := acquire(t, nil)
 	wantErr(t, "Info", second(cred.Info(ctx)), context.Canceled)
-	wantErr(t, "Info", second(cred.Info(endsAfter(1))), context.Canceled)
 	wantErr(t, "MechInfo", second(cred.MechInfo(ctx, MechKrb5)), context.Canceled)
 	wantErr(t, "Add", second(cred.Add(ctx, &CredentialOptions{Mechs: []OID{MechSPNEGO}})), context.Canceled)
 	cred.Close()

@@ -141,10 +141,15 @@ func refuse(op string, major Major, format string, args ...any) *Error {
 	return &Error{Op: op, Major: major, Text: fmt.Sprintf(format, args...)}
 }
 
-// ended returns an error if ctx is done: an *Error that is ctx.Err too.
+// ended returns an error if ctx is done: an *Error that is ctx.Err and its cause
+// too.
 func ended(ctx context.Context, op string) error {
-	if err := ctx.Err(); err != nil {
-		return &Error{Op: op, Major: ErrFailure, Text: err.Error(), Err: err}
+	err := ctx.Err()
+	if err == nil {
+		return nil
 	}
-	return nil
+	if cause := context.Cause(ctx); cause != err {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return &Error{Op: op, Major: ErrFailure, Text: err.Error(), Err: err}
 }

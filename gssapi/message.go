@@ -53,18 +53,18 @@ func (c *Context) AppendWrap(dst, msg []byte, p Protection) ([]byte, error) {
 		return dst, err
 	}
 	if p > Integrity {
-		return dst, refuse(op, ErrBadQOP, "%d is no protection: use Private or Integrity", p)
+		return dst, c.refused(op, msg, refuse(op, ErrBadQOP, "%d is no protection: use Private or Integrity", p))
 	}
 	if p == Private && c.flags&FlagConf == 0 && !isKind(gss.KindGNU) { // GNU gss never has it, and gss.Ctx.Wrap says so
-		return dst, refuse(op, ErrUnavailable, "confidentiality was not negotiated (flags: %v)", c.flags)
+		return dst, c.refused(op, msg, refuse(op, ErrUnavailable, "confidentiality was not negotiated (flags: %v)", c.flags))
 	}
 	out, encrypted, err := c.ctx.Wrap(dst, msg, p == Private, 0)
 	if err != nil {
-		return dst, err
+		return dst, c.refused(op, msg, err)
 	}
 	if p == Private && !encrypted {
 		clear(out[len(dst):])
-		return dst, notEncrypted(op, "the library returned a token that is not encrypted")
+		return dst, c.refused(op, msg, notEncrypted(op, "the library returned a token that is not encrypted"))
 	}
 	return out, nil
 }
@@ -83,7 +83,7 @@ func (c *Context) Unwrap(token []byte) ([]byte, error) {
 	}
 	if p != Private && c.flags&FlagConf != 0 {
 		clear(msg)
-		return nil, notEncrypted(op, "the peer sent a message that is not encrypted")
+		return nil, c.refused(op, token, notEncrypted(op, "the peer sent a message that is not encrypted"))
 	}
 	return msg, nil
 }
@@ -105,7 +105,7 @@ func (c *Context) AppendUnwrap(dst, token []byte) ([]byte, Protection, error) {
 	out, encrypted, _, err := c.ctx.Unwrap(dst, token)
 	if err = c.inOrder(err, seq); err != nil {
 		clear(out[len(dst):])
-		return dst, Integrity, err
+		return dst, Integrity, c.refused(op, token, err)
 	}
 	if !encrypted {
 		return out, Integrity, nil
@@ -158,6 +158,16 @@ func (c *Context) inOrder(err error, seq uint64) error {
 	return err
 }
 
+// refused tells the trace of a message that failed, and returns err.
+func (c *Context) refused(op string, msg []byte, err error) error {
+	if hook := c.hooks().MessageFailed; hook != nil {
+		e := c.event(op)
+		e.Received, e.Err = len(msg), err
+		hook(e)
+	}
+	return err
+}
+
 func notEncrypted(op, text string) error {
 	return &Error{Op: op, Major: ErrBadQOP, Text: text, Err: ErrNotEncrypted}
 }
@@ -165,16 +175,22 @@ func notEncrypted(op, text string) error {
 // AppendMIC appends to dst a code by which the peer can verify msg. RFC 2744,
 // 5.15.
 func (c *Context) AppendMIC(dst, msg []byte) ([]byte, error) {
-	if err := c.usable("AppendMIC"); err != nil {
+	const op = "AppendMIC"
+	if err := c.usable(op); err != nil {
 		return dst, err
 	}
-	return c.ctx.GetMIC(dst, msg, 0)
+	out, err := c.ctx.GetMIC(dst, msg, 0)
+	if err != nil {
+		return dst, c.refused(op, msg, err)
+	}
+	return out, nil
 }
 
 // VerifyMIC verifies that the peer made mic for msg. ErrBadMIC if not; see Order
 // for those that are not next in sequence. RFC 2744, 5.32.
 func (c *Context) VerifyMIC(msg, mic []byte) error {
-	if err := c.usable("VerifyMIC"); err != nil {
+	const op = "VerifyMIC"
+	if err := c.usable(op); err != nil {
 		return err
 	}
 	if c.order != 0 {
@@ -182,7 +198,10 @@ func (c *Context) VerifyMIC(msg, mic []byte) error {
 		defer c.window.Unlock()
 	}
 	_, err := c.ctx.VerifyMIC(msg, mic)
-	return c.inOrder(err, sequenceNumber(mic))
+	if err = c.inOrder(err, sequenceNumber(mic)); err != nil {
+		return c.refused(op, msg, err)
+	}
+	return nil
 }
 
 // MaxMessage returns the length of the longest message whose token, with that

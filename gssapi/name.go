@@ -129,18 +129,20 @@ func (n *Name) Equal(other *Name) bool {
 }
 
 // Canonicalize returns the name as the mechanism has it. It may ask the name
-// service; ctx is looked at before and after. RFC 2744, 5.4.
+// service. It returns when ctx is done; what the C library goes on to bring is
+// released. RFC 2744, 5.4.
 func (n *Name) Canonicalize(ctx context.Context, mech OID) (*Name, error) {
 	const op = "Canonicalize"
 	if err := ended(ctx, op); err != nil {
 		return nil, err
 	}
-	c, err := n.thin().Canonicalize(mech)
-	if err != nil {
-		return nil, err
+	call := blocking[*gss.Name]{
+		gate: acquiring, trace: noTrace, event: Event{Op: op, Name: n, Mech: mech},
+		call:    func([]byte) (*gss.Name, error) { return n.thin().Canonicalize(mech) },
+		discard: (*gss.Name).Release,
 	}
-	if err := ended(ctx, op); err != nil {
-		c.Release()
+	c, _, err := call.run(ctx)
+	if err != nil {
 		return nil, err
 	}
 	return wrapName(c), nil

@@ -2,6 +2,7 @@ package gssapi
 
 import (
 	"errors"
+	"time"
 	"unsafe"
 
 	"github.com/seed2651813c/gss"
@@ -69,7 +70,17 @@ func (thinCalls) Delete(x *gss.Ctx)                     { x.Delete() }
 // Neither credentials nor a delegated credential travel with a context. An MIT
 // token names the krb5.conf files of its exporter, and a process that cannot
 // read them cannot import it.
-func (c *Context) Export() ([]byte, error) { return c.export(thinCalls{}) }
+func (c *Context) Export() ([]byte, error) {
+	e := Event{Op: "Export", Context: c}
+	if c.Established() {
+		e = c.event(e.Op)
+	}
+	began := time.Now()
+	token, err := c.export(thinCalls{})
+	e.Sent, e.Duration, e.Err = len(token), time.Since(began), err
+	fire(c.hooks().Exported, e)
+	return token, err
+}
 
 func (c *Context) export(calls transferCalls) ([]byte, error) {
 	const op = "Export"
@@ -112,6 +123,8 @@ type ImportOptions struct {
 	Mech OID
 	// Order of messages that is accepted.
 	Order Order
+	// Trace is told what happens to the context.
+	Trace *Trace
 }
 
 // Import makes the context of a token that another process on this host made
@@ -131,11 +144,29 @@ func Import(token []byte, o *ImportOptions) (*Context, error) {
 }
 
 func importContext(calls transferCalls, token []byte, o *ImportOptions) (*Context, error) {
-	x, err := calls.Import(token)
-	if err != nil {
-		return nil, err
+	return o.traced("Import", len(token), func(op string) (*Context, error) {
+		x, err := calls.Import(token)
+		if err != nil {
+			return nil, err
+		}
+		return take(op, calls, x, o)
+	})
+}
+
+// traced tells the trace of what make returns.
+func (o *ImportOptions) traced(op string, received int, make func(op string) (*Context, error)) (*Context, error) {
+	began := time.Now()
+	c, err := make(op)
+	if o != nil && o.Trace != nil {
+		e := Event{Op: op, Name: o.Peer, Mech: o.Mech}
+		if err == nil {
+			e = c.event(op)
+			e.Flags = c.flags
+		}
+		e.Received, e.Duration, e.Err = received, time.Since(began), err
+		fire(o.Trace.Imported, e)
 	}
-	return take("Import", calls, x, o)
+	return c, err
 }
 
 // Adopt takes ownership of an established gss_ctx_id_t of the loaded library
@@ -143,11 +174,13 @@ func importContext(calls transferCalls, token []byte, o *ImportOptions) (*Contex
 // GSS-API libraries in the process: call gss.LoadAt first. If the context is not
 // what o requires it is deleted.
 func Adopt(h unsafe.Pointer, o *ImportOptions) (*Context, error) {
-	x, err := gss.AdoptCtx(h)
-	if err != nil {
-		return nil, err
-	}
-	return take("Adopt", thinCalls{}, x, o)
+	return o.traced("Adopt", 0, func(op string) (*Context, error) {
+		x, err := gss.AdoptCtx(h)
+		if err != nil {
+			return nil, err
+		}
+		return take(op, thinCalls{}, x, o)
+	})
 }
 
 // take makes a Context of what came from elsewhere, or deletes it.
@@ -155,7 +188,7 @@ func take(op string, calls transferCalls, x *gss.Ctx, o *ImportOptions) (*Contex
 	if o == nil {
 		o = new(ImportOptions)
 	}
-	c := &Context{ctx: x, order: o.Order}
+	c := &Context{ctx: x, order: o.Order, trace: o.Trace, step: make(chan struct{}, 1)}
 	i, err := x.Inquire()
 	expired := errors.Is(err, ErrContextExpired)
 	if err != nil && !expired {
