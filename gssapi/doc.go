@@ -37,11 +37,14 @@
 //
 // # Concurrency
 //
-// Everything here is safe for concurrent use. Names and credentials serve many
-// calls at once. Calls on one context are made one after the other. Close never
-// waits (but with GNU gss, whose calls come one after the other); what a Step
-// that is under way brings is discarded, other calls end as if they had come
-// first.
+// Everything here is safe for concurrent use. One name and one credential serve
+// thousands of calls at once. Calls on one context are made one after the other,
+// as RFC 2744 wants it; a message's place in the sequence is that of its call.
+//
+// Close never waits, and pulls nothing from under a call: what is in use is
+// released when the last call that uses it is back. What a Step that is under way
+// brings is discarded then, other calls end as if they had come first. After
+// Close every method answers with an error and does not call C.
 //
 // The environment is one for the process: a C library that reads it while
 // os.Setenv writes it crashes. Set KRB5_CONFIG, KRB5CCNAME and the like before
@@ -55,6 +58,15 @@
 // # Blocking
 //
 // The C calls that may ask a KDC block for up to a minute if it is dead, and
-// cannot be interrupted. Methods that make them take a context.Context and look
-// at it before and after the call.
+// cannot be interrupted. Methods that make them take a context.Context and return
+// when it is done, although C has not: what the call brings in the end is
+// released. So that such calls do not take all threads there is a limit for each
+// kind of them, see [Limits]; [ReadStats] counts them. With a context.Context that
+// cannot end, such as context.Background, a call is made by the goroutine of its
+// caller.
+//
+// # Streams
+//
+// A [Conn] is a net.Conn that encrypts: [Client] and [Server] make one. [Trace]
+// has hooks for logs and metrics.
 package gssapi
