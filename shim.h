@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 /* ---- types: RFC 2744, 3 and appendix A; extensions as MIT and Heimdal have them ---- */
 
@@ -57,6 +58,11 @@ typedef struct gss_channel_bindings_struct {
     gss_buffer_desc application_data;
 } *gss_channel_bindings_t;
 
+typedef struct gss_buffer_set_desc_struct {
+    size_t count;
+    gss_buffer_desc *elements;
+} gss_buffer_set_desc, *gss_buffer_set_t;
+
 typedef struct gss_iov_buffer_desc_struct {
     OM_uint32 type;
     gss_buffer_desc buffer;
@@ -76,6 +82,20 @@ typedef struct gss_key_value_set_struct {
     OM_uint32 count;
     gss_key_value_element_desc *elements;
 } gss_key_value_set_desc;
+
+/* Kerberos objects. They are of the libkrb5 that the GSS-API library uses. */
+typedef struct gssgo_krb5_context_handle *krb5_context;
+typedef struct gssgo_krb5_ccache_handle *krb5_ccache;
+typedef struct gssgo_krb5_keytab_handle *krb5_keytab;
+typedef struct gssgo_krb5_rcache_handle *krb5_rcache;
+typedef struct gssgo_krb5_principal_handle *krb5_principal;
+typedef int32_t krb5_error_code;
+typedef int32_t krb5_enctype;
+
+/* What MIT and Heimdal have under one name and with two types. ci/checkheader puts in those of each. */
+#define GSSGO_TIME void     /* krb5_timestamp, of 4 bytes; time_t */
+#define GSSGO_TKTFLAGS void /* krb5_flags; OM_uint32 */
+#define GSSGO_KEYBLOCK void /* MIT has no such function; struct EncryptionKey */
 
 /* ---- the table: result, name, arguments ---- */
 
@@ -118,12 +138,101 @@ typedef struct gss_key_value_set_struct {
 
 /* What some libraries lack: the entry is NULL there, and the call answers GSS_S_UNAVAILABLE. */
 #define GSSGO_OPTIONAL(F) \
+    GSSGO_OPTIONAL_MECHS(F) GSSGO_OPTIONAL_NAMES(F) GSSGO_OPTIONAL_CREDS(F) GSSGO_OPTIONAL_CONTEXTS(F) GSSGO_OPTIONAL_MESSAGES(F) \
+    GSSGO_OPTIONAL_KRB5(F) \
+    F(const char *, gss_check_version, (const char *))
+
+/* Mechanisms, object identifiers, tokens: RFC 5587, RFC 5801, RFC 2743 3.1. */
+#define GSSGO_OPTIONAL_MECHS(F) \
+    F(OM_uint32, gss_indicate_mechs_by_attrs, (OM_uint32 *, gss_OID_set, gss_OID_set, gss_OID_set, gss_OID_set *)) \
+    F(OM_uint32, gss_inquire_attrs_for_mech, (OM_uint32 *, gss_OID, gss_OID_set *, gss_OID_set *)) \
+    F(OM_uint32, gss_display_mech_attr, (OM_uint32 *, gss_OID, gss_buffer_t, gss_buffer_t, gss_buffer_t)) \
+    F(OM_uint32, gss_inquire_saslname_for_mech, (OM_uint32 *, gss_OID, gss_buffer_t, gss_buffer_t, gss_buffer_t)) \
+    F(OM_uint32, gss_inquire_mech_for_saslname, (OM_uint32 *, gss_buffer_t, gss_OID *)) \
+    F(OM_uint32, gss_encapsulate_token, (gss_buffer_t, gss_OID, gss_buffer_t)) \
+    F(OM_uint32, gss_decapsulate_token, (gss_buffer_t, gss_OID, gss_buffer_t)) \
+    F(OM_uint32, gss_str_to_oid, (OM_uint32 *, gss_buffer_t, gss_OID *)) \
+    F(OM_uint32, gss_oid_to_str, (OM_uint32 *, gss_OID, gss_buffer_t)) \
+    F(const char *, gss_oid_to_name, (gss_OID)) \
+    F(gss_OID, gss_name_to_oid, (const char *)) \
+    F(OM_uint32, gss_release_oid, (OM_uint32 *, gss_OID *)) \
+    F(OM_uint32, gss_release_buffer_set, (OM_uint32 *, gss_buffer_set_t *)) \
+    F(OM_uint32, gssspi_mech_invoke, (OM_uint32 *, gss_OID, gss_OID, gss_buffer_t)) \
+    F(int, gss_mo_set, (gss_OID, gss_OID, int, gss_buffer_t)) \
+    F(int, gss_mo_get, (gss_OID, gss_OID, gss_buffer_t)) \
+    F(void, gss_mo_list, (gss_OID, gss_OID_set *)) \
+    F(OM_uint32, gss_mo_name, (gss_OID, gss_OID, gss_buffer_t))
+
+/* Names: RFC 6680, and what a host makes of them. */
+#define GSSGO_OPTIONAL_NAMES(F) \
+    F(OM_uint32, gss_display_name_ext, (OM_uint32 *, gss_name_t, gss_OID, gss_buffer_t)) \
+    F(OM_uint32, gss_inquire_name, (OM_uint32 *, gss_name_t, int *, gss_OID *, gss_buffer_set_t *)) \
+    F(OM_uint32, gss_get_name_attribute, (OM_uint32 *, gss_name_t, gss_buffer_t, int *, int *, gss_buffer_t, gss_buffer_t, int *)) \
+    F(OM_uint32, gss_set_name_attribute, (OM_uint32 *, gss_name_t, int, gss_buffer_t, gss_buffer_t)) \
+    F(OM_uint32, gss_delete_name_attribute, (OM_uint32 *, gss_name_t, gss_buffer_t)) \
+    F(OM_uint32, gss_export_name_composite, (OM_uint32 *, gss_name_t, gss_buffer_t)) \
+    F(OM_uint32, gss_localname, (OM_uint32 *, gss_name_t, gss_OID, gss_buffer_t)) \
+    F(int, gss_userok, (gss_name_t, const char *)) \
+    F(OM_uint32, gss_authorize_localname, (OM_uint32 *, gss_name_t, gss_name_t)) \
+    F(OM_uint32, gss_pname_to_uid, (OM_uint32 *, gss_name_t, gss_OID, uid_t *))
+
+/* Credentials: stores, passwords, RFC 5588, S4U, export, negotiation, options. */
+#define GSSGO_OPTIONAL_CREDS(F) \
     F(OM_uint32, gss_acquire_cred_from, (OM_uint32 *, gss_name_t, OM_uint32, gss_OID_set, gss_cred_usage_t, gss_key_value_set_desc *, gss_cred_id_t *, gss_OID_set *, OM_uint32 *)) \
+    F(OM_uint32, gss_add_cred_from, (OM_uint32 *, gss_cred_id_t, gss_name_t, gss_OID, gss_cred_usage_t, OM_uint32, OM_uint32, gss_key_value_set_desc *, gss_cred_id_t *, gss_OID_set *, OM_uint32 *, OM_uint32 *)) \
     F(OM_uint32, gss_acquire_cred_with_password, (OM_uint32 *, gss_name_t, gss_buffer_t, OM_uint32, gss_OID_set, gss_cred_usage_t, gss_cred_id_t *, gss_OID_set *, OM_uint32 *)) \
+    F(OM_uint32, gss_add_cred_with_password, (OM_uint32 *, gss_cred_id_t, gss_name_t, gss_OID, gss_buffer_t, gss_cred_usage_t, OM_uint32, OM_uint32, gss_cred_id_t *, gss_OID_set *, OM_uint32 *, OM_uint32 *)) \
+    F(OM_uint32, gss_acquire_cred_impersonate_name, (OM_uint32 *, gss_cred_id_t, gss_name_t, OM_uint32, gss_OID_set, gss_cred_usage_t, gss_cred_id_t *, gss_OID_set *, OM_uint32 *)) \
+    F(OM_uint32, gss_add_cred_impersonate_name, (OM_uint32 *, gss_cred_id_t, gss_cred_id_t, gss_name_t, gss_OID, gss_cred_usage_t, OM_uint32, OM_uint32, gss_cred_id_t *, gss_OID_set *, OM_uint32 *, OM_uint32 *)) \
+    F(OM_uint32, gss_store_cred, (OM_uint32 *, gss_cred_id_t, gss_cred_usage_t, gss_OID, OM_uint32, OM_uint32, gss_OID_set *, gss_cred_usage_t *)) \
+    F(OM_uint32, gss_store_cred_into, (OM_uint32 *, gss_cred_id_t, gss_cred_usage_t, gss_OID, OM_uint32, OM_uint32, gss_key_value_set_desc *, gss_OID_set *, gss_cred_usage_t *)) \
+    F(OM_uint32, gss_export_cred, (OM_uint32 *, gss_cred_id_t, gss_buffer_t)) \
+    F(OM_uint32, gss_import_cred, (OM_uint32 *, gss_buffer_t, gss_cred_id_t *)) \
+    F(OM_uint32, gss_set_neg_mechs, (OM_uint32 *, gss_cred_id_t, gss_OID_set)) \
+    F(OM_uint32, gss_inquire_cred_by_oid, (OM_uint32 *, gss_cred_id_t, gss_OID, gss_buffer_set_t *)) \
+    F(OM_uint32, gss_set_cred_option, (OM_uint32 *, gss_cred_id_t *, gss_OID, gss_buffer_t))
+
+/* Contexts: questions and options by object identifier, RFC 4401. */
+#define GSSGO_OPTIONAL_CONTEXTS(F) \
+    F(OM_uint32, gss_inquire_sec_context_by_oid, (OM_uint32 *, gss_ctx_id_t, gss_OID, gss_buffer_set_t *)) \
+    F(OM_uint32, gss_set_sec_context_option, (OM_uint32 *, gss_ctx_id_t *, gss_OID, gss_buffer_t)) \
+    F(OM_uint32, gss_context_query_attributes, (OM_uint32 *, gss_ctx_id_t, gss_OID, void *, size_t)) \
+    F(OM_uint32, gss_complete_auth_token, (OM_uint32 *, gss_ctx_id_t, gss_buffer_t)) \
+    F(OM_uint32, gss_pseudo_random, (OM_uint32 *, gss_ctx_id_t, int, gss_buffer_t, ssize_t, gss_buffer_t))
+
+/* Messages in parts. */
+#define GSSGO_OPTIONAL_MESSAGES(F) \
     F(OM_uint32, gss_wrap_iov, (OM_uint32 *, gss_ctx_id_t, int, gss_qop_t, int *, gss_iov_buffer_desc *, int)) \
     F(OM_uint32, gss_wrap_iov_length, (OM_uint32 *, gss_ctx_id_t, int, gss_qop_t, int *, gss_iov_buffer_desc *, int)) \
     F(OM_uint32, gss_unwrap_iov, (OM_uint32 *, gss_ctx_id_t, int *, gss_qop_t *, gss_iov_buffer_desc *, int)) \
-    F(const char *, gss_check_version, (const char *))
+    F(OM_uint32, gss_get_mic_iov, (OM_uint32 *, gss_ctx_id_t, gss_qop_t, gss_iov_buffer_desc *, int)) \
+    F(OM_uint32, gss_get_mic_iov_length, (OM_uint32 *, gss_ctx_id_t, gss_qop_t, gss_iov_buffer_desc *, int)) \
+    F(OM_uint32, gss_verify_mic_iov, (OM_uint32 *, gss_ctx_id_t, gss_qop_t *, gss_iov_buffer_desc *, int)) \
+    F(OM_uint32, gss_release_iov_buffer, (OM_uint32 *, gss_iov_buffer_desc *, int)) \
+    F(OM_uint32, gss_wrap_aead, (OM_uint32 *, gss_ctx_id_t, int, gss_qop_t, gss_buffer_t, gss_buffer_t, int *, gss_buffer_t)) \
+    F(OM_uint32, gss_unwrap_aead, (OM_uint32 *, gss_ctx_id_t, gss_buffer_t, gss_buffer_t, gss_buffer_t, int *, gss_qop_t *))
+
+/* Kerberos' own. */
+#define GSSGO_OPTIONAL_KRB5(F) \
+    F(OM_uint32, gss_krb5_ccache_name, (OM_uint32 *, const char *, const char **)) \
+    F(OM_uint32, gss_krb5_copy_ccache, (OM_uint32 *, gss_cred_id_t, krb5_ccache)) \
+    F(OM_uint32, gss_krb5_import_cred, (OM_uint32 *, krb5_ccache, krb5_principal, krb5_keytab, gss_cred_id_t *)) \
+    F(OM_uint32, gss_krb5_set_allowable_enctypes, (OM_uint32 *, gss_cred_id_t, OM_uint32, krb5_enctype *)) \
+    F(OM_uint32, gss_krb5_set_cred_rcache, (OM_uint32 *, gss_cred_id_t, krb5_rcache)) \
+    F(OM_uint32, gss_krb5_get_tkt_flags, (OM_uint32 *, gss_ctx_id_t, GSSGO_TKTFLAGS *)) \
+    F(OM_uint32, gss_krb5_export_lucid_sec_context, (OM_uint32 *, gss_ctx_id_t *, OM_uint32, void **)) \
+    F(OM_uint32, gss_krb5_free_lucid_sec_context, (OM_uint32 *, void *)) \
+    F(OM_uint32, gsskrb5_extract_authtime_from_sec_context, (OM_uint32 *, gss_ctx_id_t, GSSGO_TIME *)) \
+    F(OM_uint32, gsskrb5_extract_authz_data_from_sec_context, (OM_uint32 *, gss_ctx_id_t, int, gss_buffer_t)) \
+    F(OM_uint32, gsskrb5_extract_service_keyblock, (OM_uint32 *, gss_ctx_id_t, GSSGO_KEYBLOCK **)) \
+    F(OM_uint32, gsskrb5_get_initiator_subkey, (OM_uint32 *, gss_ctx_id_t, GSSGO_KEYBLOCK **)) \
+    F(OM_uint32, gsskrb5_get_subkey, (OM_uint32 *, gss_ctx_id_t, GSSGO_KEYBLOCK **)) \
+    F(OM_uint32, gsskrb5_get_time_offset, (int *)) \
+    F(OM_uint32, gsskrb5_set_time_offset, (int)) \
+    F(OM_uint32, gsskrb5_set_default_realm, (const char *)) \
+    F(OM_uint32, gsskrb5_set_dns_canonicalize, (int)) \
+    F(OM_uint32, gsskrb5_register_acceptor_identity, (const char *)) \
+    F(OM_uint32, krb5_gss_register_acceptor_identity, (const char *))
 
 #define GSSGO_TABLE(F) GSSGO_REQUIRED(F) GSSGO_OPTIONAL(F)
 

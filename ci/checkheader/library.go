@@ -18,21 +18,25 @@ type library struct {
 	cc      string
 	cflags  []string
 	headers []string
-	packs   bool            // the headers pack structs on the Intel Mac, as the shim does
-	exports map[string]bool // functions that the shared object offers
+	packs   bool              // the headers pack structs on the Intel Mac, as the shim does
+	types   map[string]string // its own types, where libraries differ under one name
+	exports map[string]bool   // functions that the shared object offers
 
-	prototypes, absent, types, constants int // checked
+	prototypes, absent, ctypes, constants int // checked
 }
 
 // Where each implementation's headers and library are.
 var known = map[string]struct {
 	pkg, soname, debian string
 	packs               bool
+	types               map[string]string
 	headers             []string
 }{
-	"mit":     {"mit-krb5-gssapi", "libgssapi_krb5.so.2", "libkrb5-dev", true, []string{"gssapi/gssapi.h", "gssapi/gssapi_ext.h", "gssapi/gssapi_krb5.h"}},
-	"heimdal": {"heimdal-gssapi", "libgssapi.so.3", "heimdal-dev", true, []string{"gssapi/gssapi.h", "gssapi/gssapi_krb5.h", "gssapi/gssapi_spnego.h"}},
-	"gnu":     {"gss", "libgss.so.3", "libgss-dev", false, []string{"gss.h"}},
+	"mit": {"mit-krb5-gssapi", "libgssapi_krb5.so.2", "libkrb5-dev", true,
+		map[string]string{"GSSGO_TIME": "krb5_timestamp", "GSSGO_TKTFLAGS": "krb5_flags"}, []string{"gssapi/gssapi.h", "gssapi/gssapi_ext.h", "gssapi/gssapi_krb5.h"}},
+	"heimdal": {"heimdal-gssapi", "libgssapi.so.3", "heimdal-dev", true,
+		map[string]string{"GSSGO_TIME": "time_t", "GSSGO_TKTFLAGS": "OM_uint32", "GSSGO_KEYBLOCK": "struct EncryptionKey"}, []string{"krb5.h", "gssapi/gssapi.h", "gssapi/gssapi_krb5.h", "gssapi/gssapi_spnego.h"}},
+	"gnu": {"gss", "libgss.so.3", "libgss-dev", false, nil, []string{"gss.h"}},
 }
 
 // installed finds a library of this machine. The exported functions are those of the
@@ -47,7 +51,7 @@ func installed(kind, cc string) (*library, error) {
 		return nil, fmt.Errorf("%s: headers not found, install %s or heimdal-multidev: %s", kind, k.debian, bytes.TrimSpace(out))
 	}
 	// After a cross compiler's own directories: the GSS-API headers of this machine serve any other.
-	l := &library{kind: kind, cc: cc, headers: k.headers, packs: k.packs, cflags: append(strings.Fields(string(out)), "-idirafter", "/usr/include")}
+	l := &library{kind: kind, cc: cc, headers: k.headers, packs: k.packs, types: k.types, cflags: append(strings.Fields(string(out)), "-idirafter", "/usr/include")}
 	out, err = exec.Command("gcc", "-print-file-name="+k.soname).Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
@@ -120,6 +124,9 @@ func (l *library) prelude(sh *shim, intelMac bool) (string, error) {
 	for _, n := range names {
 		fmt.Fprintf(&b, "#undef %s\n", n)
 	}
+	for n, t := range l.types {
+		fmt.Fprintf(&b, "#undef %s\n#define %s %s\n", n, n, t)
+	}
 	return b.String(), nil
 }
 
@@ -174,7 +181,7 @@ func (l *library) check(sh *shim, consts []constant, found map[string]bool) ([]f
 	for _, t := range sh.types {
 		if declared() {
 			both = append(both, t)
-			l.types++
+			l.ctypes++
 		}
 	}
 	l.compareTypes(both, sh.file, &a)

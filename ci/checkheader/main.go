@@ -55,7 +55,7 @@ func run(cc string, kinds []string, root string) bool {
 	}
 	for _, l := range libs {
 		fmt.Printf("checkheader: %s, %s: %d prototypes, %d functions proved absent, %d types, %d constants\n",
-			cc, l.kind, l.prototypes, l.absent, l.types, l.constants)
+			cc, l.kind, l.prototypes, l.absent, l.ctypes, l.constants)
 	}
 	for _, f := range faults {
 		fmt.Println(f)

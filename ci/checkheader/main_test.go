@@ -68,8 +68,8 @@ func TestUnchanged(t *testing.T) {
 		t.Error(f)
 	}
 	for _, l := range libs {
-		if l.prototypes < 34 || l.types < 12 || l.constants < 2 {
-			t.Errorf("%s: only %d prototypes, %d types and %d constants checked", l.kind, l.prototypes, l.types, l.constants)
+		if l.prototypes < 34 || l.ctypes < 12 || l.constants < 2 {
+			t.Errorf("%s: only %d prototypes, %d types and %d constants checked", l.kind, l.prototypes, l.ctypes, l.constants)
 		}
 	}
 }

@@ -55,6 +55,7 @@ func readShim(cc, file string) (*shim, error) {
 	}
 	// "$" keeps the entries apart: a macro cannot expand to more than one line.
 	program := fmt.Sprintf("#define GSSGO_CHECKHEADER 1\n#include %q\n"+
+		"#undef GSSGO_TIME\n#undef GSSGO_TKTFLAGS\n#undef GSSGO_KEYBLOCK\n"+ // each library puts in its own
 		"#define SHOW_R(ret, name, args) $@R@ret@name@args@$\n#define SHOW_O(ret, name, args) $@O@ret@name@args@$\n"+
 		"GSSGO_REQUIRED(SHOW_R)\nGSSGO_OPTIONAL(SHOW_O)\n", abs)
 	out, err := compile(cc, []string{"-E", "-P"}, program)
