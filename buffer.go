@@ -120,6 +120,25 @@ func (b libBuffer) take() []byte {
 	return buf.Bytes()
 }
 
+// takeBufferSet copies a gss_buffer_set_t and releases it, overwritten if it is
+// secret. There is an error if a buffer is longer than a Go slice can be.
+//
+//gss:pinned
+func takeBufferSet(set unsafe.Pointer, secret bool) (parts [][]byte, err error) {
+	if set == nil {
+		return nil, nil
+	}
+	for i := range bufferSetCount(set) {
+		var b []byte
+		if b, err = bufferSetAt(set, i).appendTo(nil); err != nil {
+			break
+		}
+		parts = append(parts, b)
+	}
+	releaseBufferSet(set, secret)
+	return parts, err
+}
+
 // Memory is a copy of bytes in C's memory, for a call that may still be under
 // way when the bytes belong to somebody else again. A nil Memory is empty.
 type Memory struct{ b []byte }

@@ -167,6 +167,22 @@ func wrapSizeLimit(ctx unsafe.Pointer, conf bool, qop, size uint32) (status, uin
 	return status{uint32(ErrUnavailable), 0}, 0
 }
 
+// ---- sets of buffers ----
+
+func releaseBufferSet(set unsafe.Pointer, wipe bool) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func bufferSetCount(set unsafe.Pointer) int { return 0 }
+
+func bufferSetAt(set unsafe.Pointer, i int) libBuffer { return libBuffer{} }
+
+// ---- mechanisms and object identifiers: RFC 5587, RFC 5801, RFC 2743 3.1 ----
+
+// ---- names: RFC 6680 and local names ----
+
+// ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ----
+
 func acquireCredFrom(name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer, usage int32, store []byte, pairs int) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
@@ -174,3 +190,9 @@ func acquireCredFrom(name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer,
 func acquireCredWithPassword(name unsafe.Pointer, password []byte, lifetime uint32, mechs unsafe.Pointer, usage int32) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
+
+// ---- contexts: by object identifier, RFC 4401 ----
+
+// ---- messages in parts ----
+
+// ---- Kerberos' own ----

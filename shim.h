@@ -764,61 +764,7 @@ static inline gssgo_handle gssgo_import_sec_context(const unsigned char *tok, si
     return r;
 }
 
-/* ---- beyond RFC 2744 ---- */
-
-#define GSSGO_S_FAILURE ((OM_uint32)13 << 16)
-#define GSSGO_S_UNAVAILABLE ((OM_uint32)16 << 16)
-
-/* The store comes as a block of count pairs of NUL-terminated strings. */
-static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime, void *mechs, int usage, const char *block, OM_uint32 count) {
-    sigset_t signals;
-    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
-    gss_key_value_set_desc store;
-    gss_key_value_element_desc *elements;
-    gss_cred_id_t cred = NULL;
-    gss_OID_set actual = NULL;
-    OM_uint32 i;
-    if (!gssgo_fn.gss_acquire_cred_from)
-        return r;
-    elements = malloc((count + 1) * sizeof *elements);
-    if (!elements) {
-        r.major = GSSGO_S_FAILURE;
-        return r;
-    }
-    for (i = 0; i < count; i++) {
-        elements[i].key = block;
-        block += strlen(block) + 1;
-        elements[i].value = block;
-        block += strlen(block) + 1;
-    }
-    store.count = count;
-    store.elements = elements;
-    gssgo_block(&signals);
-    r.major = gssgo_fn.gss_acquire_cred_from(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, &store, &cred, &actual, &r.lifetime);
-    gssgo_unblock(&signals);
-    free(elements);
-    r.cred = cred;
-    r.mechs = actual;
-    return r;
-}
-
-static inline gssgo_cred gssgo_acquire_cred_with_password(void *name, const unsigned char *password, size_t n, OM_uint32 lifetime, void *mechs, int usage) {
-    sigset_t signals;
-    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
-    gss_buffer_desc pw = gssgo_in(password, n);
-    gss_cred_id_t cred = NULL;
-    gss_OID_set actual = NULL;
-    if (!gssgo_fn.gss_acquire_cred_with_password)
-        return r;
-    gssgo_block(&signals);
-    r.major = gssgo_fn.gss_acquire_cred_with_password(&r.minor, (gss_name_t)name, &pw, lifetime, (gss_OID_set)mechs, usage, &cred, &actual, &r.lifetime);
-    gssgo_unblock(&signals);
-    r.cred = cred;
-    r.mechs = actual;
-    return r;
-}
-
-static inline const char *gssgo_check_version(void) { return gssgo_fn.gss_check_version(NULL); }
+#include "shim_ext.h"
 
 #endif /* GSSGO_CHECKHEADER */
 #endif
