@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"github.com/seed2651813c/gss/ci/internal/clib"
 )
 
 func main() {
@@ -41,12 +43,12 @@ func main() {
 func run(cc string, kinds []string, root string) bool {
 	var libs []*library
 	for _, kind := range kinds {
-		l, err := installed(kind, cc)
+		l, err := clib.Installed(kind, cc)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "checkheader: %v\n", err)
 			return false
 		}
-		libs = append(libs, l)
+		libs = append(libs, &library{Library: l})
 	}
 	faults, err := check(libs, filepath.Join(root, "shim.h"), root)
 	if err != nil {
@@ -55,7 +57,7 @@ func run(cc string, kinds []string, root string) bool {
 	}
 	for _, l := range libs {
 		fmt.Printf("checkheader: %s, %s: %d prototypes, %d functions proved absent, %d types, %d constants\n",
-			cc, l.kind, l.prototypes, l.absent, l.ctypes, l.constants)
+			cc, l.Kind, l.prototypes, l.absent, l.ctypes, l.constants)
 	}
 	for _, f := range faults {
 		fmt.Println(f)
@@ -79,7 +81,7 @@ func check(libs []*library, shimFile, dir string) ([]fault, error) {
 	if len(libs) == 0 {
 		return nil, fmt.Errorf("no library to check against")
 	}
-	sh, err := readShim(libs[0].cc, shimFile)
+	sh, err := readShim(libs[0].CC, shimFile)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func check(libs []*library, shimFile, dir string) ([]fault, error) {
 	for _, l := range libs {
 		fs, err := l.check(sh, consts, found)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l.kind, err)
+			return nil, fmt.Errorf("%s: %w", l.Kind, err)
 		}
 		faults = append(faults, fs...)
 	}

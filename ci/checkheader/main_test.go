@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed2651813c/gss/ci/internal/clib"
 )
 
 const flagsFile = `package gss
@@ -26,12 +28,12 @@ const (
 func libraries(t *testing.T) []*library {
 	t.Helper()
 	var libs []*library
-	for _, kind := range []string{"mit", "heimdal", "gnu"} {
-		l, err := installed(kind, "gcc")
+	for _, kind := range clib.Kinds {
+		l, err := clib.Installed(kind, "gcc")
 		if err != nil {
 			t.Skipf("the C compiler or headers to check against are not installed: %v", err)
 		}
-		libs = append(libs, l)
+		libs = append(libs, &library{Library: l})
 	}
 	return libs
 }
@@ -69,7 +71,7 @@ func TestUnchanged(t *testing.T) {
 	}
 	for _, l := range libs {
 		if l.prototypes < 34 || l.ctypes < 12 || l.constants < 2 {
-			t.Errorf("%s: only %d prototypes, %d types and %d constants checked", l.kind, l.prototypes, l.ctypes, l.constants)
+			t.Errorf("%s: only %d prototypes, %d types and %d constants checked", l.Kind, l.prototypes, l.ctypes, l.constants)
 		}
 	}
 }
@@ -176,7 +178,7 @@ func TestPlantedFaults(t *testing.T) {
 
 func TestBrokenHeaderIsAnError(t *testing.T) {
 	libs := libraries(t)
-	libs[0].headers = append([]string{"gssapi/nowhere.h"}, libs[0].headers...)
+	libs[0].Headers = append([]string{"gssapi/nowhere.h"}, libs[0].Headers...)
 	dir := t.TempDir()
 	if _, err := check(libs, "../../shim.h", dir); err == nil {
 		t.Error("a header that does not compile went unnoticed")

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/seed2651813c/gss/ci/internal/clib"
 )
 
 // A shim is what shim.h declares.
@@ -58,7 +60,7 @@ func readShim(cc, file string) (*shim, error) {
 		"#undef GSSGO_TIME\n#undef GSSGO_TKTFLAGS\n#undef GSSGO_KEYBLOCK\n"+ // each library puts in its own
 		"#define SHOW_R(ret, name, args) $@R@ret@name@args@$\n#define SHOW_O(ret, name, args) $@O@ret@name@args@$\n"+
 		"GSSGO_REQUIRED(SHOW_R)\nGSSGO_OPTIONAL(SHOW_O)\n", abs)
-	out, err := compile(cc, []string{"-E", "-P"}, program)
+	out, err := clib.Compile(cc, []string{"-E", "-P"}, program)
 	if err != nil {
 		return nil, err
 	}
