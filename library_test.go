@@ -599,25 +599,36 @@ func main() {
 	}
 }
 
-// Build tag gss_link: the suite's smoke test on a library that the linker bound.
+// Build tag gss_link: the suite's smoke test on libraries that the linker bound.
 func TestLinked(t *testing.T) {
 	needLibrary(t)
 	if linked || testing.Short() {
 		skip(t, "the package is built again, which is long for -short")
 	}
-	if err := exec.Command("pkg-config", "--exists", "krb5-gssapi").Run(); err != nil {
-		skip(t, "pkg-config does not know krb5-gssapi: no development package of a GSS-API library is installed")
-	}
-	cmd := exec.Command("go", "test", "-count=1", "-v", "-tags", "gss_link", "-run", "^(TestSmoke|TestLinkedLoad|TestSupports|TestOIDSetMembership)$", ".")
-	for _, kv := range os.Environ() {
-		if k, _, _ := strings.Cut(kv, "="); k != libraryEnv && k != requireEnv {
-			cmd.Env = append(cmd.Env, kv)
-		}
-	}
-	cmd.Env = append(cmd.Env, libraryEnv+"=/nonexistent") // not read
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestLinkedLoad") || strings.Contains(string(out), "--- SKIP") {
-		t.Errorf("%v\n%s", err, out)
+	for _, c := range []struct{ tags, pkg, kind string }{
+		{"gss_link", "krb5-gssapi", ""}, // the library whose development package is the system's choice
+		{"gss_link,gss_heimdal", "heimdal-gssapi", "heimdal"},
+		{"gss_link,gss_gnu", "gss", "gnu"},
+	} {
+		t.Run(c.tags, func(t *testing.T) {
+			if err := exec.Command("pkg-config", "--exists", c.pkg).Run(); err != nil {
+				skip(t, "pkg-config does not know "+c.pkg+": the development package of that library is not installed")
+			}
+			cmd := exec.Command("go", "test", "-count=1", "-v", "-tags", c.tags, "-run", "^(TestSmoke|TestLinkedLoad|TestRequiredLibrary|TestSupports|TestOIDSetMembership)$", ".")
+			for _, kv := range os.Environ() {
+				if k, _, _ := strings.Cut(kv, "="); k != libraryEnv && k != requireEnv {
+					cmd.Env = append(cmd.Env, kv)
+				}
+			}
+			cmd.Env = append(cmd.Env, libraryEnv+"=/nonexistent") // not read
+			if c.kind != "" {
+				cmd.Env = append(cmd.Env, requireEnv+"="+c.kind)
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "--- PASS: TestLinkedLoad") || c.kind != "" && strings.Contains(string(out), "--- SKIP") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }
 
@@ -628,7 +639,11 @@ func TestLinkedLoad(t *testing.T) {
 	l := needLibrary(t)
 	check(t, Load(string(l.Kind)))
 	check(t, Load(l.Path))
-	err := Load("gnu")
+	other := KindGNU
+	if l.Kind == KindGNU {
+		other = KindMIT
+	}
+	err := Load(string(other))
 	is(t, err, ErrUnavailable)
 	mention(t, err, l.Path)
 	b := nameOf(t, "x", NTUserName)
