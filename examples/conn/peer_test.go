@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,21 +18,38 @@ import (
 	"github.com/seed2651813c/gss/gssapi"
 )
 
-// peers are the programs that speak the wire format, all with the same arguments.
+// peers are programs that speak the wire format, all with the same arguments.
 var peers = []struct {
-	name string
-	make func(t *testing.T) []string // the command
+	name    string
+	command func(t *testing.T) []string
 }{
-	{"python", func(t *testing.T) []string { return []string{python, "peer.py"} }},
+	{"Python", func(*testing.T) []string { return []string{python, "peer.py"} }},
+	{"C-MIT", func(t *testing.T) []string { return compile(t, "mit-krb5-gssapi") }},
+	{"C-Heimdal", func(t *testing.T) []string { return compile(t, "heimdal-gssapi") }},
 }
 
 // python is the system's, which python3-gssapi is for; there may be others.
 const python = "/usr/bin/python3"
 
+// compile compiles the peer in C.
+func compile(t *testing.T, library string) []string {
+	t.Helper()
+	flags, err := exec.Command("pkg-config", "--cflags", "--libs", library).Output()
+	if err != nil {
+		t.Fatalf("pkg-config %s: %v (ci/install.sh installs what the peers need)", library, err)
+	}
+	program := filepath.Join(t.TempDir(), "peer")
+	args := append([]string{"-Wall", "-Werror", "-o", program, "peer.c"}, strings.Fields(string(flags))...)
+	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("cc: %v\n%s", err, out)
+	}
+	return []string{program}
+}
+
 // eachPeer runs a test with each.
 func eachPeer(t *testing.T, f func(t *testing.T, command []string)) {
 	for _, p := range peers {
-		t.Run(p.name, func(t *testing.T) { f(t, p.make(t)) })
+		t.Run(p.name, func(t *testing.T) { f(t, p.command(t)) })
 	}
 }
 
@@ -42,7 +61,7 @@ type process struct {
 
 func start(t *testing.T, command []string, stdin io.Reader, args ...string) (p *process, stdout io.Reader) {
 	t.Helper()
-	command = append(command, args...)
+	command = slices.Concat(command, args)
 	p = &process{Cmd: exec.CommandContext(t.Context(), command[0], command[1:]...)}
 	p.Stdin, p.Stderr = stdin, &p.stderr
 	stdout, err := p.StdoutPipe()
