@@ -103,7 +103,13 @@ type shared struct {
 const text = "to be signed"
 
 // outOfOrder are the errors of a message that does not come in its turn.
-var outOfOrder = []error{ErrGapToken, ErrUnseqToken, ErrDuplicateToken, ErrOldToken}
+func outOfOrder() []error {
+	errs := []error{ErrGapToken, ErrUnseqToken, ErrDuplicateToken, ErrOldToken}
+	if kind() == gss.KindHeimdal {
+		errs = append(errs, ErrFailure) // as 7.8 calls some that are late
+	}
+	return errs
+}
 
 func (s *shared) locked(f func()) {
 	s.mu.Lock()
@@ -154,7 +160,7 @@ func (s *shared) actions() []action {
 			}
 			return err
 		}},
-		{name: "Unwrap", errs: outOfOrder, call: func() error {
+		{name: "Unwrap", errs: outOfOrder(), call: func() error {
 			msg, err := s.c.Unwrap(s.in[(s.read.Add(1)-1)%int64(len(s.in))])
 			if err == nil {
 				s.locked(func() { s.got[string(msg)]++ })
@@ -168,7 +174,7 @@ func (s *shared) actions() []action {
 			}
 			return err
 		}},
-		{name: "VerifyMIC", errs: outOfOrder, call: func() error {
+		{name: "VerifyMIC", errs: outOfOrder(), call: func() error {
 			return s.c.VerifyMIC([]byte(text), s.mic[(s.mics.Add(1)-1)%int64(len(s.mic))])
 		}},
 		{name: "Info", call: func() error {
@@ -256,7 +262,6 @@ func TestContextPairs(t *testing.T) {
 	kept(t)
 	eachMech(t, func(t *testing.T, mech OID) {
 		eachSide(t, &InitiatorOptions{Mech: mech}, func(t *testing.T, c, peer *Context) {
-			exchange(t, c, peer) // (Heimdal 7.8 does not know late ones from damaged ones after a single message.)
 			// Each round has both ends as they are now: a token can be imported again
 			// and again. What the peer says is the same each time.
 			here, there := export(t, c), export(t, peer)
