@@ -89,12 +89,18 @@ func TestFakeCloseWhileBlocked(t *testing.T) {
 		}, ErrNoContext},
 		{"Step of an acceptor", "gss_accept_sec_context", func(t *testing.T) (func() error, []closer, int) {
 			n, to := name(t), cred(t, Accept)
-			i := NewInitiator(n, nil)
+			i := NewInitiator(n, &InitiatorOptions{Flags: FlagDeleg})
 			defer i.Close()
 			defer n.Close()
 			token := step(t, i, nil)
 			a := NewAcceptor(&AcceptorOptions{Credential: to})
-			return func() error { return second(a.Step(bg, token)) }, []closer{a, to}, 0
+			return func() error {
+				err := second(a.Step(bg, token))
+				if a.Delegated() != nil {
+					t.Error("a context that was closed in the midst has a delegated credential")
+				}
+				return err
+			}, []closer{a, to}, 0
 		}, ErrNoContext},
 		// The first Step asks what the credential has.
 		{"first question of a Step", "gss_inquire_cred", func(t *testing.T) (func() error, []closer, int) {
