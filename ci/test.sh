@@ -98,7 +98,9 @@ step_gnu() {
 step_race() {
 	local packages
 	packages=$(library_packages)
-	tests_on mit -name race -- -race $packages
+	tests_on mit -name "race, mit" -- -race $packages
+	packages=$(cgo_packages)
+	tests_on heimdal -name "race, heimdal" -- -race $packages
 }
 
 step_asan() {

@@ -370,6 +370,7 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 		return nil, err // no token: the peer must not believe that all is well
 	}
 	if !c.become(established) {
+		c.delegated.Swap(nil).Close() // nobody has been told of it
 		return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
 	}
 	return out, nil
