@@ -269,6 +269,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if target != a.Target {
+		defer target.Release()
+	}
 	t, err := target.need(op)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func (c *cell) release() {
 	h, keep := c.take(), c.keep
 	c.keep = nil
 	if h == nil {
-		return
+		return // detached: what it needs stays, for C
 	}
 	inTurn(func() {
 		c.free(h)
