@@ -449,6 +449,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// errInvalidWrite is the error of WriteTo if Write of w breaks its contract.
+var errInvalidWrite = errors.New("gssapi: the Writer returned an impossible count from Write")
+
 // WriteTo writes the peer's stream to w until its end, which is no error.
 func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	if err := c.Handshake(); err != nil {
@@ -466,8 +469,14 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 			}
 		}
 		k, err := w.Write(c.in.msg)
+		if k < 0 || k > len(c.in.msg) {
+			return n, errInvalidWrite
+		}
 		n += int64(k)
 		c.in.msg = c.in.msg[k:]
+		if err == nil && len(c.in.msg) > 0 {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
 			return n, err
 		}
