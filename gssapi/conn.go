@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -420,9 +421,11 @@ func (c *Conn) receive(p []byte) (int, error) {
 	return 0, nil
 }
 
+// isTimeout reports whether a deadline has passed. The error of a connection that
+// the system has given up calls itself a timeout too, and stays.
 func isTimeout(err error) bool {
 	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	return errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // Read reads from the peer's stream. It returns io.EOF at the end that the peer
