@@ -613,8 +613,11 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 // a deadline interrupted.
 func (c *Conn) CloseWrite() error {
 	const op = "CloseWrite"
-	if !c.done.Load() {
-		return refuse(op, ErrNoContext, "the handshake is not complete")
+	switch {
+	case c.closed.Load():
+		return net.ErrClosed
+	case !c.done.Load():
+		return c.unfinished(op)
 	}
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -623,6 +626,19 @@ func (c *Conn) CloseWrite() error {
 		return nil
 	}
 	return err
+}
+
+// unfinished is the error of a call that does no handshake.
+func (c *Conn) unfinished(op string) error {
+	select {
+	case c.handshake <- struct{}{}:
+		defer func() { <-c.handshake }()
+		if c.handshakeErr != nil {
+			return c.handshakeErr
+		}
+	default:
+	}
+	return refuse(op, ErrNoContext, "the handshake is not complete")
 }
 
 // Close closes the connection. If nothing is wrong with it, and no Write is under
