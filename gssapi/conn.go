@@ -245,7 +245,7 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	}
 	var token []byte
 	for legs := 0; !c.ctx.Established(); legs++ {
-		if !c.ctx.initiator || legs > 0 {
+		if s := c.ctx.is(); s == partial || s == fresh && !c.ctx.initiator {
 			if legs > maxLegs {
 				return refuse(op, ErrDefectiveToken, "the handshake does not end: %d tokens came", legs)
 			}
