@@ -661,11 +661,14 @@ func (c *Conn) Close() error {
 		c.out.err, c.out.rest = net.ErrClosed, nil
 		c.out.Unlock()
 	}
+	c.ctx.Close()
+	if c.conn == nil {
+		return nil
+	}
 	err := c.conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil // by the end of the handshake
 	}
-	c.ctx.Close()
 	return err
 }
 
