@@ -720,7 +720,7 @@ const manyEnv = "GSSAPI_TEST_CONN_BYTES"
 func TestConnMany(t *testing.T) {
 	needsHandshake(t)
 	kept(t)
-	many, size := 1000, 1<<17
+	many, size := 1000, 1<<16
 	if raceBuild || asanBuild || testing.Short() {
 		many = 50
 	}

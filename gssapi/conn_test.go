@@ -661,8 +661,19 @@ func TestConnWriteDeadline(t *testing.T) {
 		if raceBuild || asanBuild {
 			step = 7
 		}
-		whole := false
-		for cut := 0; !whole; cut += step {
+		whole, total := false, 0
+		done := begin(func() (int, error) { return c.Write(msg) })
+		for range 3 {
+			frame := readFrame(t, y)
+			total += 4 + len(frame)
+			if _, err := peer.Unwrap(frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := <-done; r.err != nil {
+			t.Fatal(r.err)
+		}
+		for cut := 0; !whole; cut = min(cut+step, total) {
 			before := bytes.Clone(msg)
 			done := begin(func() (int, error) { return c.Write(msg) })
 			begun := make([]byte, cut)
