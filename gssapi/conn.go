@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -244,7 +245,7 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	}
 	var token []byte
 	for legs := 0; !c.ctx.Established(); legs++ {
-		if !c.ctx.initiator || legs > 0 {
+		if s := c.ctx.is(); s == partial || s == fresh && !c.ctx.initiator {
 			if legs > maxLegs {
 				return refuse(op, ErrDefectiveToken, "the handshake does not end: %d tokens came", legs)
 			}
@@ -420,9 +421,11 @@ func (c *Conn) receive(p []byte) (int, error) {
 	return 0, nil
 }
 
+// isTimeout reports whether a deadline has passed. The error of a connection that
+// the system has given up calls itself a timeout too, and stays.
 func isTimeout(err error) bool {
 	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	return errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // Read reads from the peer's stream. It returns io.EOF at the end that the peer
@@ -449,6 +452,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// errInvalidWrite is the error of WriteTo if Write of w breaks its contract.
+var errInvalidWrite = errors.New("gssapi: the Writer returned an impossible count from Write")
+
 // WriteTo writes the peer's stream to w until its end, which is no error.
 func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	if err := c.Handshake(); err != nil {
@@ -466,8 +472,14 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 			}
 		}
 		k, err := w.Write(c.in.msg)
+		if k < 0 || k > len(c.in.msg) {
+			return n, errInvalidWrite
+		}
 		n += int64(k)
 		c.in.msg = c.in.msg[k:]
+		if err == nil && len(c.in.msg) > 0 {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
 			return n, err
 		}
@@ -601,8 +613,11 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 // a deadline interrupted.
 func (c *Conn) CloseWrite() error {
 	const op = "CloseWrite"
-	if !c.done.Load() {
-		return refuse(op, ErrNoContext, "the handshake is not complete")
+	switch {
+	case c.closed.Load():
+		return net.ErrClosed
+	case !c.done.Load():
+		return c.unfinished(op)
 	}
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -611,6 +626,19 @@ func (c *Conn) CloseWrite() error {
 		return nil
 	}
 	return err
+}
+
+// unfinished is the error of a call that does no handshake.
+func (c *Conn) unfinished(op string) error {
+	select {
+	case c.handshake <- struct{}{}:
+		defer func() { <-c.handshake }()
+		if c.handshakeErr != nil {
+			return c.handshakeErr
+		}
+	default:
+	}
+	return refuse(op, ErrNoContext, "the handshake is not complete")
 }
 
 // Close closes the connection. If nothing is wrong with it, and no Write is under
@@ -633,11 +661,14 @@ func (c *Conn) Close() error {
 		c.out.err, c.out.rest = net.ErrClosed, nil
 		c.out.Unlock()
 	}
+	c.ctx.Close()
+	if c.conn == nil {
+		return nil
+	}
 	err := c.conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil // by the end of the handshake
 	}
-	c.ctx.Close()
 	return err
 }
 
