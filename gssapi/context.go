@@ -379,6 +379,11 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 		return nil, err // no token: the peer must not believe that all is well
 	}
 	if !c.become(established) {
+		c.delegated.Swap(nil).Close()
+		if c.source != nil {
+			c.source.Close()
+			c.source = nil
+		}
 		return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
 	}
 	return out, nil
