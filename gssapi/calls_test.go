@@ -236,7 +236,7 @@ func TestPlacesUnderStress(t *testing.T) {
 					cancel()
 				}()
 				if g.enter(ctx, func() {}) {
-					if rand.IntN(4) == 0 {
+					for range rand.IntN(20) {
 						runtime.Gosched()
 					}
 					g.leave()
