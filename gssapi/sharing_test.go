@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/seed2651813c/gss"
@@ -95,21 +94,6 @@ func rounds() int {
 		return 2
 	}
 	return 3
-}
-
-// idle waits for the calls that were left behind.
-func idle(t *testing.T) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for range 60000 {
-		s := ReadStats()
-		if s.Initiate.Running+s.Accept.Running+s.Acquire.Running == 0 {
-			return
-		}
-		<-tick.C
-	}
-	t.Errorf("calls are still under way: %+v", ReadStats())
 }
 
 // shared is a context that many use, and what came of that.
