@@ -109,10 +109,17 @@ type Conn struct {
 // input is the reading side.
 type input struct {
 	sync.Mutex
-	raw  []byte // what was received
-	r, w int    // raw[r:w] was not looked at yet
-	msg  []byte // received and not yet read; lies in raw[:r]
-	err  error  // what every later Read returns
+	raw  []byte      // what was received
+	r, w int         // raw[r:w] was not looked at yet
+	msg  []byte      // received and not yet read; lies in raw[:r]
+	err  error       // what every later Read returns
+	bad  atomic.Bool // err is neither io.EOF nor net.ErrClosed
+}
+
+// fail makes err that of every later Read.
+func (in *input) fail(err error) {
+	in.err = err
+	in.bad.Store(err != io.EOF && err != net.ErrClosed)
 }
 
 // output is the writing side.
@@ -391,7 +398,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if !isTimeout(err) {
-			c.in.err = err
+			c.in.fail(err)
 		}
 		return 0, err
 	}
@@ -412,7 +419,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		if c.closed.Load() {
 			err = net.ErrClosed
 		}
-		c.in.err = err
+		c.in.fail(err)
 		return 0, err
 	case len(p) >= len(token) && len(msg) <= len(token):
 		return len(msg), nil // they are in p
@@ -643,7 +650,10 @@ func (c *Conn) unfinished(op string) error {
 
 // Close closes the connection. If nothing is wrong with it, and no Write is under
 // way, it sends the end of stream first, and waits up to 5 seconds for room for
-// it. Calls that are under way return. Later calls are net.ErrClosed.
+// it. It sends none after a Read or Write that failed (deadlines of Read
+// excepted): the peer must not take for complete what was broken off. Who breaks
+// off for other reasons closes NetConn first. Calls that are under way return.
+// Later calls are net.ErrClosed.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
@@ -654,7 +664,7 @@ func (c *Conn) Close() error {
 	}
 	c.deadlines.Unlock()
 	if c.done.Load() && c.out.TryLock() {
-		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended {
+		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended && !c.in.bad.Load() {
 			c.SetWriteDeadline(time.Now().Add(closeTimeout))
 			c.send("Close", nil) // who does not get it takes the stream for cut, which is what it is then
 		}

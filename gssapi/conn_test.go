@@ -596,6 +596,43 @@ func TestConnClose(t *testing.T) {
 // ---- deadlines after the handshake ----
 
 // A deadline in the midst of a frame, wherever: the next Read goes on there.
+// Who has refused what came does not end his own stream well: the peer would take
+// an answer for complete that was broken off. A good end of the peer changes
+// nothing.
+func TestConnCloseAfterFailedRead(t *testing.T) {
+	needsHandshake(t)
+	for _, c := range []struct {
+		name string
+		send func(t *testing.T, from *Conn)
+		want error
+	}{
+		{"refused", func(t *testing.T, from *Conn) {
+			if _, err := from.NetConn().Write(connFrame([]byte("no message"))); err != nil {
+				t.Fatal(err)
+			}
+		}, io.ErrUnexpectedEOF},
+		{"ended", func(t *testing.T, from *Conn) {
+			if err := from.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		}, io.EOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, y := connected(t, nil, nil, nil)
+			c.send(t, x)
+			if _, err := y.Read(make([]byte, 100)); err == nil {
+				t.Fatal("there is something to read")
+			}
+			if err := y.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := x.Read(make([]byte, 100)); err != c.want {
+				t.Errorf("the peer reads %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
 func TestConnReadDeadline(t *testing.T) {
 	kept(t)
 	eachMech(t, func(t *testing.T, mech OID) {
