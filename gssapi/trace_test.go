@@ -345,9 +345,9 @@ func TestTraceOfCredentials(t *testing.T) {
 	if e := one(); e.Op != "Acquire" || e.Name != n || e.Mech != MechKrb5 || e.Err != nil || e.Duration <= 0 || e.Context != nil {
 		t.Errorf("%+v", e)
 	}
-	nobody := importName(t, "nobody", NTUserName)
-	_, err := Acquire(t.Context(), &CredentialOptions{Name: nobody, Usage: Accept, Trace: events.trace()})
-	if e := one(); e.Op != "Acquire" || e.Name != nobody || e.Mech != "" || e.Err != err || err == nil {
+	const none OID = "\x2a\x03\x04" // (MIT 1.20 loses memory where it finds no key or ticket of a name)
+	_, err := Acquire(t.Context(), &CredentialOptions{Name: n, Mechs: []OID{none}, Trace: events.trace()})
+	if e := one(); e.Op != "Acquire" || e.Name != n || e.Mech != none || e.Err != err || err == nil {
 		t.Errorf("%v: %+v", err, e)
 	}
 	_, err = c.Add(t.Context(), &CredentialOptions{Mechs: []OID{MechKrb5}, Trace: events.trace()})
