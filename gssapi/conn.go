@@ -280,7 +280,7 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	return c.admit(op)
 }
 
-const maxFrameSize = 1 << 30
+const maxFrameSize = 1 << 29 // twice that is an int everywhere
 
 // admit checks that the context is fit for a stream.
 func (c *Conn) admit(op string) error {
@@ -666,7 +666,9 @@ func (c *Conn) Close() error {
 	if c.done.Load() && c.out.TryLock() {
 		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended && !c.in.bad.Load() {
 			c.SetWriteDeadline(time.Now().Add(closeTimeout))
-			c.send("Close", nil) // who does not get it takes the stream for cut, which is what it is then
+			stuck := time.AfterFunc(2*closeTimeout, func() { c.conn.Close() }) // if it has no deadlines
+			c.send("Close", nil)                                               // who does not get it takes the stream for cut, which is what it is then
+			stuck.Stop()
 		}
 		c.out.err, c.out.rest = net.ErrClosed, nil
 		c.out.Unlock()
