@@ -2,6 +2,7 @@ package gss
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"runtime"
@@ -176,5 +177,5 @@ func (m *Memory) Free() {
 // String tells the length, never the contents.
 func (m *Memory) String() string { return fmt.Sprintf("gss.Memory(%d bytes)", len(m.Bytes())) }
 
-// GoString is String: %#v does not print contents either.
-func (m *Memory) GoString() string { return m.String() }
+// Format is String: no verb prints contents.
+func (m *Memory) Format(f fmt.State, verb rune) { io.WriteString(f, m.String()) }

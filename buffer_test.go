@@ -158,3 +158,66 @@ func TestBufferTooLong(t *testing.T) {
 		}
 	}
 }
+
+func TestMemory(t *testing.T) {
+	awaitLive(t, 0)
+	const secret = "a token that is long enough to be told from what malloc writes into free memory"
+	in := []byte(secret)
+	m := NewMemory(in)
+	if Live() != 1 {
+		t.Errorf("%d things are held, want the memory", Live())
+	}
+	clear(in)
+	if string(m.Bytes()) != secret {
+		t.Errorf("it has %q: it is no copy", m.Bytes())
+	}
+	if &m.Bytes()[0] != &m.Bytes()[0] {
+		t.Error("each look makes a copy")
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%b", "%c"} {
+		if s := fmt.Sprintf(verb, m); s != m.String() {
+			t.Errorf("%s prints %s", verb, s)
+		}
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "m", m)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "m", m)
+	if strings.Contains(log.String(), "token") {
+		t.Errorf("logged: %s", log.String())
+	}
+	if got, want := m.String(), fmt.Sprintf("gss.Memory(%d bytes)", len(secret)); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for range 3 {
+		m.Free()
+		if Live() != 0 || m.Bytes() != nil || m.String() != "gss.Memory(0 bytes)" {
+			t.Errorf("freed, %d things are held, and it has %q", Live(), m.Bytes())
+		}
+	}
+}
+
+func TestNoMemory(t *testing.T) {
+	awaitLive(t, 0)
+	for _, m := range []*Memory{nil, NewMemory(nil), NewMemory([]byte{})} {
+		if Live() != 0 || m.Bytes() != nil || m.String() != "gss.Memory(0 bytes)" {
+			t.Errorf("nothing is %v with %q, and %d things are held", m, m.Bytes(), Live())
+		}
+		m.Free()
+	}
+}
+
+// What is freed is overwritten first. C's memory stays where it is, and readable,
+// but for AddressSanitizer; the allocator writes into its first bytes.
+func TestMemoryOverwritten(t *testing.T) {
+	if asanBuild {
+		skip(t, "memory that was freed is read, which AddressSanitizer is there to find")
+	}
+	awaitLive(t, 0)
+	secret := bytes.Repeat([]byte("secret"), 100)
+	m := NewMemory(secret)
+	b := m.Bytes()
+	m.Free()
+	if bytes.Contains(b, []byte("secret")) {
+		t.Errorf("after Free it has %q", b)
+	}
+}

@@ -130,7 +130,10 @@ func newCtx(h unsafe.Pointer, open bool) *Ctx {
 
 // begin takes hold of the context for one call, and waits for the call that is
 // under way. open: the call is for established contexts.
-func (x *Ctx) begin(op string, open bool) (use, error) {
+func (x *Ctx) begin(op string, open bool) (use, error) { return x.beginWork(op, open, 0) }
+
+// beginWork is begin for a call on a message of so many bytes.
+func (x *Ctx) beginWork(op string, open bool, size int) (use, error) {
 	if x == nil {
 		return use{}, &Error{Op: op, Major: ErrNoContext, Text: "no context was given"}
 	}
@@ -138,8 +141,12 @@ func (x *Ctx) begin(op string, open bool) (use, error) {
 		return use{}, &Error{Op: op, Major: ErrNoContext, Text: "the context was deleted"}
 	}
 	x.c.mu.Lock() // before the thread is taken: who waits here needs none
-	runtime.LockOSThread()
 	u := use{c: x.c, h: x.c.h, locked: true}
+	if size > shortWork {
+		work <- struct{}{}
+		u.works = true
+	}
+	runtime.LockOSThread()
 	var text string
 	switch {
 	case x.c.closed():
@@ -269,6 +276,9 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if target != a.Target {
+		defer target.Release()
+	}
 	t, err := target.need(op)
 	if err != nil {
 		return nil, err
@@ -286,6 +296,11 @@ func (x *Ctx) Init(a *InitArgs) (*Step, error) {
 		if err := a.Cred.initiates(op, c.h, a.Mech); err != nil {
 			return nil, err
 		}
+	}
+	if err := heimdalReply(op, a.Mech, a.Flags, a.Token); err != nil {
+		x.c.release()
+		x.failed = true
+		return nil, err
 	}
 	turn := takeTurn()
 	r := initSecContext(u.h, c.h, t.h, m, uint32(a.Flags), a.Lifetime, a.Bindings.cross(), a.Token)

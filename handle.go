@@ -94,7 +94,7 @@ func (c *cell) release() {
 	h, keep := c.take(), c.keep
 	c.keep = nil
 	if h == nil {
-		return
+		return // detached: what it needs stays, for C
 	}
 	inTurn(func() {
 		c.free(h)
@@ -139,12 +139,26 @@ type use struct {
 	h      unsafe.Pointer
 	locked bool // c.mu is held
 	copied bool // h is a duplicate, to be released at the end
+	works  bool // it has a place in work
 }
+
+// work has an item for each call on a long message. The runtime gives other
+// goroutines a thread of their own while one is in C for long: without a bound
+// thousands of connections at work would be thousands of threads, and at 10,000
+// the runtime ends the process. More of them than processors gain nothing.
+var work = make(chan struct{}, max(16, 4*runtime.NumCPU()))
+
+// shortWork is the longest message, in bytes, that takes C less than the 20
+// microseconds or so after which the runtime takes the call for a long one.
+const shortWork = 1 << 10
 
 // end gives back what begin took.
 func (u use) end() {
 	if u.copied {
 		u.c.free(u.h)
+	}
+	if u.works {
+		<-work
 	}
 	if u.c != nil {
 		if u.locked {

@@ -43,7 +43,7 @@ func (x *Ctx) Wrap(dst, msg []byte, conf bool, qop uint32) (token []byte, encryp
 	if err := checkSize(op, "message", len(msg)); err != nil {
 		return dst, false, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(msg))
 	if err != nil {
 		return dst, false, err
 	}
@@ -72,7 +72,7 @@ func (x *Ctx) Unwrap(dst, token []byte) (msg []byte, encrypted bool, qop uint32,
 	if err := checkSize(op, "token", len(token)); err != nil {
 		return dst, false, 0, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(token))
 	if err != nil {
 		return dst, false, 0, err
 	}
@@ -108,7 +108,7 @@ func (x *Ctx) GetMIC(dst, msg []byte, qop uint32) ([]byte, error) {
 	if err := checkSize(op, "message", len(msg)); err != nil {
 		return dst, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(msg))
 	if err != nil {
 		return dst, err
 	}
@@ -131,7 +131,7 @@ func (x *Ctx) VerifyMIC(msg, mic []byte) (qop uint32, err error) {
 	if err := checkSize(op, "MIC", len(mic)); err != nil {
 		return 0, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(msg))
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,8 @@
 package gss
 
 import (
+	"bytes"
+	"fmt"
 	"runtime"
 	"unsafe"
 )
@@ -8,8 +10,9 @@ import (
 // Name is a gss_name_t. It does not change, and may be used by many calls at
 // once.
 type Name struct {
-	c   *cell
-	how sharing
+	c     *cell
+	how   sharing
+	realm string // that it was imported with, where Heimdal may forget it: see realmKept
 }
 
 // sharing says how calls on one name of Heimdal keep out of each other's way.
@@ -34,7 +37,7 @@ func newName(h unsafe.Pointer, how sharing) *Name {
 	if !heimdal() {
 		how = plain
 	}
-	n := &Name{newCell(h, func(h unsafe.Pointer) { releaseName(h) }), how}
+	n := &Name{c: newCell(h, func(h unsafe.Pointer) { releaseName(h) }), how: how}
 	runtime.AddCleanup(n, (*cell).close, n.c)
 	return n
 }
@@ -100,10 +103,55 @@ func (n *Name) begin(op string) (use, error) {
 			return use{}, err
 		}
 		u.h, u.copied = h, true
+		if n.realm != "" && op != opDisplay && op != opDuplicate {
+			if err := n.realmKept(op, h); err != nil {
+				u.end()
+				return use{}, err
+			}
+		}
 	default:
 		runtime.LockOSThread()
 	}
 	return u, nil
+}
+
+// Calls that do not ask whose name it is.
+const (
+	opDisplay   = "gss_display_name"
+	opDuplicate = "gss_duplicate_name"
+)
+
+// realmOf is the realm of a principal host/NAME@REALM, which Heimdal 7.8 takes
+// for a host's service, and puts that host's realm in its place
+// (lib/gssapi/krb5/canonicalize_name.c). Empty for other names.
+func realmOf(name []byte, typ OID) string {
+	if !heimdal() || typ != "" && typ != NTKrb5PrincipalName && typ != NTUserName || !bytes.HasPrefix(name, []byte("host/")) {
+		return ""
+	}
+	_, realm, _ := bytes.Cut(name, []byte("@"))
+	return string(realm)
+}
+
+// realmKept is ErrBadName if Heimdal would take the name for that of another
+// realm.
+//
+//gss:pinned
+func (n *Name) realmKept(op string, h unsafe.Pointer) error {
+	mech, err := cOID(op, MechKrb5)
+	if err != nil {
+		return err
+	}
+	s, mn := canonicalizeName(h, mech)
+	if s.failed() || mn == nil {
+		return nil // so will the call that asks
+	}
+	_, buf, _ := displayName(mn)
+	text := buf.take()
+	releaseName(mn)
+	if bytes.HasSuffix(text, []byte("@"+n.realm)) {
+		return nil
+	}
+	return &Error{Op: op, Major: ErrBadName, Text: fmt.Sprintf("Heimdal would take %s for it, and not the one of realm %s: let krb5.conf say of which realm the host is", cleanText(text), n.realm)}
 }
 
 // forMech is the name to initiate to with mech. Heimdal 7.8's SPNEGO does not take
@@ -168,7 +216,9 @@ func ImportName(name []byte, typ OID) (*Name, error) {
 	if typ == NTExportName || typ == NTCompositeExport {
 		return newName(h, plain), nil
 	}
-	return newName(h, imported), nil
+	n := newName(h, imported)
+	n.realm = realmOf(name, typ)
+	return n, nil
 }
 
 // Release drops the name. It does not wait; calls that are using the name go
@@ -183,7 +233,7 @@ func (n *Name) Release() {
 // that form. It is for people and logs; compare names with Compare or by
 // Export. RFC 2744, 5.10.
 func (n *Name) Display() (*Buffer, OID, error) {
-	const op = "gss_display_name"
+	const op = opDisplay
 	u, err := n.need(op)
 	if err != nil {
 		return nil, "", err
@@ -231,7 +281,7 @@ func (n *Name) Compare(other *Name) (bool, error) {
 
 // Duplicate calls gss_duplicate_name. RFC 2744, 5.12.
 func (n *Name) Duplicate() (*Name, error) {
-	const op = "gss_duplicate_name"
+	const op = opDuplicate
 	u, err := n.need(op)
 	if err != nil {
 		return nil, err
@@ -245,7 +295,11 @@ func (n *Name) Duplicate() (*Name, error) {
 		return newName(h, plain), nil
 	}
 	s, h := duplicateName(u.h)
-	return named(op, s, h, "", n.how)
+	d, err := named(op, s, h, "", n.how)
+	if err == nil {
+		d.realm = n.realm
+	}
+	return d, err
 }
 
 // Canonicalize calls gss_canonicalize_name: the mechanism name (MN) of the name

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Release and Delete do not wait for a call that is blocked in the library, and
@@ -156,4 +157,88 @@ func TestSetUID(t *testing.T) {
 	cmd.Path, cmd.Dir = path, dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	passes(t, cmd)
+}
+
+// GNU gss is called by one at a time. Who releases or deletes does not wait for
+// his turn: it is done when that comes.
+func TestReleaseDoesNotWaitForItsTurn(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if !isChild() {
+		check(t, syscall.Mkfifo(gate, 0o600))
+	}
+	if child, _ := inFake(t, "", nil, "FAKEGSS_GATE="+gate); !child {
+		return
+	}
+	needLibrary(t)
+	posing := *loaded.Load()
+	posing.Kind = KindGNU
+	loaded.Store(&posing)
+	log := &callLog{t, os.Getenv("FAKEGSS_LOG")}
+	name := server(t)
+	r, err := AcquireCred(name, 0, nil, UsageAccept)
+	check(t, err)
+	i, a, err := handshake(&InitArgs{Target: name, Mech: MechKrb5, Flags: allFlags &^ FlagConf}, &AcceptArgs{Cred: r.Cred})
+	check(t, err)
+	toldTo(t, "block=gss_init_sec_context")
+	x, done := NewCtx(), make(chan error, 1)
+	go func() {
+		s, err := x.Init(&InitArgs{Target: name, Mech: MechKrb5})
+		if s != nil {
+			s.Token.Release()
+		}
+		done <- err
+	}()
+	await := func(what string, condition func() bool) {
+		t.Helper()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range 20000 {
+			if condition() {
+				return
+			}
+			<-tick.C
+		}
+		t.Fatalf("%s did not come", what)
+	}
+	await("the call", func() bool { return len(log.calls("blocked")) == 1 })
+	released := make(chan struct{})
+	go func() {
+		defer close(released)
+		r.Cred.Release() // (the acceptor's context needs it)
+		i.Delete()
+		a.Delete()
+		x.Delete()
+		name.Release()
+	}()
+	await("the end of the releases, while another has his turn", func() bool {
+		select {
+		case <-released:
+			return true
+		default:
+			return false
+		}
+	})
+	for _, function := range []string{"gss_delete_sec_context", "gss_release_cred"} {
+		if n := len(log.calls(function)); n != 0 {
+			t.Errorf("%d calls of %s out of turn", n, function)
+		}
+	}
+	f, err := os.OpenFile(os.Getenv("FAKEGSS_GATE"), os.O_WRONLY, 0)
+	check(t, err)
+	f.Close()
+	check(t, <-done)
+	await("what was to be released", func() bool {
+		return len(log.calls("gss_delete_sec_context")) == 3 && len(log.calls("gss_release_cred")) == 1
+	})
+	await("the last release", func() bool {
+		for _, n := range log.live() {
+			if n != 0 {
+				return false
+			}
+		}
+		return true
+	})
+	if Live() != 0 {
+		t.Errorf("%d things are held", Live())
+	}
 }

@@ -2,7 +2,8 @@
 # Installs what the project's own targets need, on Debian and Ubuntu, as root or through sudo:
 #
 #   ci/install.sh demo    for `make demo`: a C compiler, MIT's KDC, the three GSS-API libraries
-#   ci/install.sh [test]  for `make test` as well: headers, tools, and Heimdal's KDC
+#   ci/install.sh [test]  for `make test` as well: headers, tools, Heimdal's KDC, and Python's GSS-API, which
+#                         the tests of examples/conn talk to
 #
 # Nothing changes if nothing is missing. On other systems it installs nothing: it names the packages, and fails if
 # a program is missing. It ends with 1 and a sentence if something is not there in the end.
@@ -12,7 +13,7 @@ export LC_ALL=C
 # A name with | is one package under the names it has in different releases.
 demo="gcc libc6-dev krb5-kdc krb5-admin-server krb5-user
 	libgssapi-krb5-2 libgssapi3-heimdal|libgssapi3t64-heimdal libgss3|libgss3t64"
-all="$demo pkg-config|pkgconf make git ca-certificates libkrb5-dev heimdal-multidev libgss-dev shishi"
+all="$demo pkg-config|pkgconf make git ca-certificates libkrb5-dev heimdal-multidev libgss-dev shishi python3-gssapi"
 
 # Heimdal's KDC cannot be installed beside MIT's, so it is unpacked here. Package gsstest looks for it here too.
 heimdal=/usr/local/lib/gsstest/heimdal
@@ -152,8 +153,8 @@ elsewhere() {
 		return
 	fi
 	say "this system has no apt; install by hand:"
-	say "  Fedora, RHEL:  gcc make git pkgconf krb5-server krb5-workstation krb5-devel heimdal-devel heimdal-libs"
-	say "  openSUSE:      gcc make git pkgconf krb5-server krb5-client krb5-devel libheimdal-devel"
+	say "  Fedora, RHEL:  gcc make git pkgconf krb5-server krb5-workstation krb5-devel heimdal-devel heimdal-libs python3-gssapi"
+	say "  openSUSE:      gcc make git pkgconf krb5-server krb5-client krb5-devel libheimdal-devel python3-gssapi"
 	say "  Alpine:        bash gcc musl-dev make git pkgconf krb5-server krb5 krb5-dev heimdal-dev"
 	say "  Homebrew:      krb5 pkgconf (and the Xcode command line tools)"
 	say "  FreeBSD:       bash gmake git pkgconf krb5 heimdal"

@@ -98,7 +98,9 @@ step_gnu() {
 step_race() {
 	local packages
 	packages=$(library_packages)
-	tests_on mit -name race -- -race $packages
+	tests_on mit -name "race, mit" -- -race $packages
+	packages=$(cgo_packages)
+	tests_on heimdal -name "race, heimdal" -- -race $packages
 }
 
 step_asan() {
@@ -127,13 +129,18 @@ step_fuzz() {
 
 # Directories with a go.mod of their own: what may import third-party modules.
 step_modules() {
-	local dir
+	local dir kind flags
 	for dir in $(git ls-files '*/go.mod' | xargs -r -n 1 dirname); do
 		echo "$dir"
 		(
 			cd "$dir"
 			go vet ./...
-			GSSAPI_LIBRARY=mit tests -name "$dir" -none-ok -- ./...
+			for kind in mit heimdal; do
+				flags=
+				[ "$kind" != mit ] || flags=-race
+				# shellcheck disable=SC2086 # none or one
+				GSSAPI_LIBRARY=$kind GSS_REQUIRE_LIBRARY=$kind tests -name "$dir, $kind" -none-ok -- $flags ./...
+			done
 		)
 	done
 }

@@ -15,7 +15,7 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sources []string
-	for _, file := range []string{"client/main.go", "server/main.go", "frame/frame.go"} {
+	for _, file := range []string{"client/main.go", "server/main.go"} {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -110,22 +110,32 @@ func (g *gate) enter(ctx context.Context, blocked func()) bool {
 	e := g.waiting.PushBack(place)
 	g.totalWaited++
 	g.mu.Unlock()
-	blocked()
+	in := false
+	defer func() {
+		if !in {
+			g.giveUp(e)
+		}
+	}()
+	blocked() // may panic
 	select {
 	case <-place:
-		return true
+		in = ctx.Err() == nil // both at once: nothing is lost yet
 	case <-ctx.Done():
 	}
+	return in
+}
+
+// giveUp ends the wait of e for a place.
+func (g *gate) giveUp(e *list.Element) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
-	case <-place: // just now: the next one gets it
+	case <-e.Value.(chan struct{}): // just now: the next one gets it
 		g.running--
 		g.admit()
 	default:
 		g.waiting.Remove(e)
 	}
-	return false
 }
 
 // leave gives a place back.
@@ -149,6 +159,7 @@ type blocking[T any] struct {
 	event   Event                         // what the events of the call have in common
 	input   []byte                        // the caller's, who may change it once run returns
 	call    func(input []byte) (T, error) // uses nothing that the caller may change
+	leave   func()                        // ends what the call is about, if it is left behind; may be nil
 	discard func(T)                       // releases what call returned, also with an error, if nobody waits for it
 }
 
@@ -167,7 +178,7 @@ const (
 func (b *blocking[T]) run(ctx context.Context) (result T, _ fate, err error) {
 	g := b.gate
 	if !g.enter(ctx, func() { fire(b.trace.Blocked, b.event) }) {
-		return result, notCalled, ended(ctx, b.event.Op)
+		return result, notCalled, givenUp(ctx, b.event.Op)
 	}
 	if ctx.Done() == nil {
 		defer g.leave()
@@ -223,10 +234,22 @@ func (b *blocking[T]) run(ctx context.Context) (result T, _ fate, err error) {
 		o := <-back
 		return o.result, cameBack, o.err
 	}
-	err = ended(ctx, b.event.Op)
+	defer close(told)
+	if b.leave != nil {
+		b.leave()
+	}
+	err = givenUp(ctx, b.event.Op)
 	e := b.event
 	e.Duration, e.Err = time.Since(began), err
 	fire(b.trace.Abandoned, e)
-	close(told)
 	return result, leftBehind, err
+}
+
+// givenUp is the error of who waits no longer, because ctx is done: never nil, even
+// if ctx, against its contract, has no error then.
+func givenUp(ctx context.Context, op string) error {
+	if err := ended(ctx, op); err != nil {
+		return err
+	}
+	return &Error{Op: op, Major: ErrFailure, Text: context.Canceled.Error(), Err: context.Canceled}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -108,10 +109,17 @@ type Conn struct {
 // input is the reading side.
 type input struct {
 	sync.Mutex
-	raw  []byte // what was received
-	r, w int    // raw[r:w] was not looked at yet
-	msg  []byte // received and not yet read; lies in raw[:r]
-	err  error  // what every later Read returns
+	raw  []byte      // what was received
+	r, w int         // raw[r:w] was not looked at yet
+	msg  []byte      // received and not yet read; lies in raw[:r]
+	err  error       // what every later Read returns
+	bad  atomic.Bool // err is neither io.EOF nor net.ErrClosed
+}
+
+// fail makes err that of every later Read.
+func (in *input) fail(err error) {
+	in.err = err
+	in.bad.Store(err != io.EOF && err != net.ErrClosed)
 }
 
 // output is the writing side.
@@ -244,7 +252,7 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	}
 	var token []byte
 	for legs := 0; !c.ctx.Established(); legs++ {
-		if !c.ctx.initiator || legs > 0 {
+		if s := c.ctx.is(); s == partial || s == fresh && !c.ctx.initiator {
 			if legs > maxLegs {
 				return refuse(op, ErrDefectiveToken, "the handshake does not end: %d tokens came", legs)
 			}
@@ -272,7 +280,7 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	return c.admit(op)
 }
 
-const maxFrameSize = 1 << 30
+const maxFrameSize = 1 << 29 // twice that is an int everywhere
 
 // admit checks that the context is fit for a stream.
 func (c *Conn) admit(op string) error {
@@ -390,7 +398,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if !isTimeout(err) {
-			c.in.err = err
+			c.in.fail(err)
 		}
 		return 0, err
 	}
@@ -411,7 +419,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		if c.closed.Load() {
 			err = net.ErrClosed
 		}
-		c.in.err = err
+		c.in.fail(err)
 		return 0, err
 	case len(p) >= len(token) && len(msg) <= len(token):
 		return len(msg), nil // they are in p
@@ -420,9 +428,11 @@ func (c *Conn) receive(p []byte) (int, error) {
 	return 0, nil
 }
 
+// isTimeout reports whether a deadline has passed. The error of a connection that
+// the system has given up calls itself a timeout too, and stays.
 func isTimeout(err error) bool {
 	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	return errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // Read reads from the peer's stream. It returns io.EOF at the end that the peer
@@ -449,6 +459,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// errInvalidWrite is the error of WriteTo if Write of w breaks its contract.
+var errInvalidWrite = errors.New("gssapi: the Writer returned an impossible count from Write")
+
 // WriteTo writes the peer's stream to w until its end, which is no error.
 func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	if err := c.Handshake(); err != nil {
@@ -466,8 +479,14 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 			}
 		}
 		k, err := w.Write(c.in.msg)
+		if k < 0 || k > len(c.in.msg) {
+			return n, errInvalidWrite
+		}
 		n += int64(k)
 		c.in.msg = c.in.msg[k:]
+		if err == nil && len(c.in.msg) > 0 {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
 			return n, err
 		}
@@ -601,8 +620,11 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 // a deadline interrupted.
 func (c *Conn) CloseWrite() error {
 	const op = "CloseWrite"
-	if !c.done.Load() {
-		return refuse(op, ErrNoContext, "the handshake is not complete")
+	switch {
+	case c.closed.Load():
+		return net.ErrClosed
+	case !c.done.Load():
+		return c.unfinished(op)
 	}
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -613,9 +635,25 @@ func (c *Conn) CloseWrite() error {
 	return err
 }
 
+// unfinished is the error of a call that does no handshake.
+func (c *Conn) unfinished(op string) error {
+	select {
+	case c.handshake <- struct{}{}:
+		defer func() { <-c.handshake }()
+		if c.handshakeErr != nil {
+			return c.handshakeErr
+		}
+	default:
+	}
+	return refuse(op, ErrNoContext, "the handshake is not complete")
+}
+
 // Close closes the connection. If nothing is wrong with it, and no Write is under
 // way, it sends the end of stream first, and waits up to 5 seconds for room for
-// it. Calls that are under way return. Later calls are net.ErrClosed.
+// it. It sends none after a Read or Write that failed (deadlines of Read
+// excepted): the peer must not take for complete what was broken off. Who breaks
+// off for other reasons closes NetConn first. Calls that are under way return.
+// Later calls are net.ErrClosed.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
@@ -626,18 +664,23 @@ func (c *Conn) Close() error {
 	}
 	c.deadlines.Unlock()
 	if c.done.Load() && c.out.TryLock() {
-		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended {
+		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended && !c.in.bad.Load() {
 			c.SetWriteDeadline(time.Now().Add(closeTimeout))
-			c.send("Close", nil) // who does not get it takes the stream for cut, which is what it is then
+			stuck := time.AfterFunc(2*closeTimeout, func() { c.conn.Close() }) // if it has no deadlines
+			c.send("Close", nil)                                               // who does not get it takes the stream for cut, which is what it is then
+			stuck.Stop()
 		}
 		c.out.err, c.out.rest = net.ErrClosed, nil
 		c.out.Unlock()
+	}
+	c.ctx.Close()
+	if c.conn == nil {
+		return nil
 	}
 	err := c.conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil // by the end of the handshake
 	}
-	c.ctx.Close()
 	return err
 }
 

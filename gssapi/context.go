@@ -271,10 +271,18 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 			return nil, ended(ctx, op)
 		}
 	}
-	out, err := c.leg(ctx, op, token)
-	done := err == nil && c.is() == established
-	e, total := c.event(op), time.Since(c.began)
-	<-c.step
+	var (
+		e     Event
+		done  bool
+		total time.Duration
+	)
+	out, err := func() ([]byte, error) {
+		defer func() { <-c.step }() // a hook may panic
+		out, err := c.leg(ctx, op, token)
+		done = err == nil && c.is() == established
+		e, total = c.event(op), time.Since(c.began)
+		return out, err
+	}()
 	e.Received, e.Sent, e.Duration, e.Err = len(token), len(out), time.Since(began), err
 	fire(c.hooks().Stepped, e)
 	if done {
@@ -320,7 +328,13 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 	if c.began.IsZero() {
 		c.began = time.Now()
 	}
-	call := blocking[*gss.Step]{gate: accepting, trace: c.hooks(), event: c.event(op), input: token, discard: discardStep}
+	call := blocking[*gss.Step]{
+		gate: accepting, trace: c.hooks(), event: c.event(op), input: token, discard: discardStep,
+		leave: func() {
+			c.ctx.Delete()
+			c.become(abandoned)
+		},
+	}
 	var err error
 	if c.initiator {
 		call.gate = initiating
@@ -333,12 +347,7 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 		return nil, err
 	}
 	s, fate, err := call.run(ctx)
-	switch fate {
-	case notCalled:
-		return nil, err
-	case leftBehind:
-		c.ctx.Delete()
-		c.become(abandoned)
+	if fate != cameBack {
 		return nil, err
 	}
 	var out []byte
@@ -370,6 +379,12 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 		return nil, err // no token: the peer must not believe that all is well
 	}
 	if !c.become(established) {
+		// Nobody has been told of these.
+		c.delegated.Swap(nil).Close()
+		if c.source != nil {
+			c.source.Close()
+			c.source = nil
+		}
 		return nil, refuse(op, ErrNoContext, "%s", stateText[closed])
 	}
 	return out, nil

@@ -3,10 +3,12 @@ package gssapi_test
 import (
 	"context"
 	"encoding/binary"
+	"expvar"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"time"
 
 	"github.com/seed2651813c/gss/gssapi"
 )
@@ -29,6 +31,66 @@ func receive(r io.Reader) ([]byte, error) {
 	token := make([]byte, n)
 	_, err := io.ReadFull(r, token)
 	return token, err
+}
+
+// A connection to a service, with the tickets of kinit.
+func ExampleClient() {
+	target, err := gssapi.HostService("host", "server.example.com")
+	if err != nil {
+		log.Fatal(err)
+	}
+	tcp, err := net.Dial("tcp", "server.example.com:4444")
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn := gssapi.Client(tcp, target, nil)
+	defer conn.Close()
+	fmt.Fprintln(conn, "hello")
+	if err := conn.CloseWrite(); err != nil {
+		log.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn) // an error if it was cut
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", answer)
+}
+
+// A server that greets whoever has tickets for it.
+func ExampleServer() {
+	l, err := net.Listen("tcp", ":4444")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		tcp, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			conn := gssapi.Server(tcp, nil)
+			defer conn.Close() // sends the end
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := conn.HandshakeContext(ctx); err != nil {
+				log.Print(err)
+				return
+			}
+			fmt.Fprintf(conn, "hello, %v\n", conn.ConnectionState().Peer())
+		}()
+	}
+}
+
+// Log what happens, and count the contexts.
+func ExampleTrace() {
+	contexts := expvar.NewInt("contexts")
+	trace := gssapi.LogTrace(nil)
+	established := trace.Established
+	trace.Established = func(e gssapi.Event) {
+		established(e)
+		contexts.Add(1)
+	}
+	_ = gssapi.NewAcceptor(&gssapi.AcceptorOptions{Trace: trace})
 }
 
 // A client that logs in to a service with the tickets of kinit and sends it one

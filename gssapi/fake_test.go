@@ -19,27 +19,45 @@ import (
 	"github.com/seed2651813c/gss/internal/fakegss"
 )
 
-var buildFake = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(realm.Dir(), "fake")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
-	}
-	// (With gss_check_version it would pass for GNU gss.)
-	return fakegss.Build(dir, &fakegss.Options{Optional: []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password"}})
-})
+var (
+	fake    = fakeLibrary("fake", &fakegss.Options{Optional: []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password"}})
+	fakeGNU = fakeLibrary("fake-gnu", &fakegss.Options{Optional: []string{"gss_check_version"}, GNU: true})
+)
+
+// fakeLibrary builds a fake library, once.
+func fakeLibrary(name string, o *fakegss.Options) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		dir := filepath.Join(realm.Dir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return "", err
+		}
+		return fakegss.Build(dir, o)
+	})
+}
 
 // onFake runs the test in a process of its own on the fake library, as inChild
 // does. There, faults tells the library how to misbehave.
 func onFake(t *testing.T) bool {
 	t.Helper()
+	return onFakeOf(t, "", fake)
+}
+
+// onFakeGNU is onFake with one that passes for GNU gss.
+func onFakeGNU(t *testing.T) bool {
+	t.Helper()
+	return onFakeOf(t, gss.KindGNU, fakeGNU)
+}
+
+func onFakeOf(t *testing.T, k gss.Kind, build func() (string, error)) bool {
+	t.Helper()
 	if os.Getenv(childEnv) == t.Name() {
-		if l, err := gss.Library(); err != nil || l.Kind != "" {
+		if l, err := gss.Library(); err != nil || l.Kind != k || !strings.Contains(l.Path, "fake") {
 			t.Fatalf("not the fake library: %v, %v", l, err)
 		}
 		kept(t)
 		return true
 	}
-	lib, err := buildFake()
+	lib, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,6 @@ func (c *Context) AppendUnwrap(dst, token []byte) ([]byte, Protection, error) {
 	}
 	if c.order != 0 {
 		c.window.Lock()
-		defer c.window.Unlock()
 	}
 	seq := sequenceNumber(token) // now: the call scrambles it
 	out, encrypted, _, err := c.ctx.Unwrap(dst, token)
@@ -136,11 +135,12 @@ func sequenceNumber(token []byte) uint64 {
 
 // inOrder returns nil instead of an err that is only about a message's place in
 // the sequence, if that is to be overlooked. Only MIT has verified the message by
-// then. The caller holds c.window if there is an order.
+// then. If there is an order the caller holds c.window, and inOrder gives it back.
 func (c *Context) inOrder(err error, seq uint64) error {
 	if c.order == 0 {
 		return err
 	}
+	defer c.window.Unlock()
 	newest := err == nil // the message is the newest that MIT has had
 	if l, bad := gss.Library(); bad == nil && l.Kind == gss.KindMIT {
 		var e *Error
@@ -195,7 +195,6 @@ func (c *Context) VerifyMIC(msg, mic []byte) error {
 	}
 	if c.order != 0 {
 		c.window.Lock()
-		defer c.window.Unlock()
 	}
 	_, err := c.ctx.VerifyMIC(msg, mic)
 	if err = c.inOrder(err, sequenceNumber(mic)); err != nil {

@@ -179,7 +179,9 @@ func AdoptName(h unsafe.Pointer) (*Name, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wrapName(n), nil
+	name := wrapName(n)
+	name.display() // now: with Heimdal a call has an adopted name to itself, and a log would wait for one that blocks
+	return name, nil
 }
 
 // Detach gives the gss_name_t to the caller, who releases it in C. The Name

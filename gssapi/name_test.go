@@ -321,3 +321,44 @@ func TestNamesConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A host's principal keeps its realm, or is refused: Heimdal 7.8 would take that
+// of the host.
+func TestHostPrincipalRealm(t *testing.T) {
+	lacks(t, gss.KindGNU, "it does not know the realm, and keeps what it is given")
+	for _, typ := range []OID{NTKrb5PrincipalName, NTUserName, ""} {
+		if _, err := importName(t, "host/server.test", typ).Canonicalize(t.Context(), MechKrb5); err != nil {
+			t.Errorf("without a realm: %v", err)
+		}
+		for _, s := range []string{"host/server.test@TEST.GSS", "host/server.test@ELSEWHERE.GSS", "HTTP/server.test@ELSEWHERE.GSS"} {
+			n := importName(t, s, typ)
+			if got := n.String(); got != s {
+				t.Errorf("%s is shown as %s", s, got)
+			}
+			c, err := n.Canonicalize(t.Context(), MechKrb5)
+			if kind() == gss.KindHeimdal && s == "host/server.test@ELSEWHERE.GSS" {
+				wantErr(t, "Canonicalize", err, ErrBadName)
+				copied, err := n.thin().Duplicate()
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = copied.Canonicalize(MechKrb5)
+				wantErr(t, "of its copy", err, ErrBadName)
+				_, err = NewInitiator(n, nil).Step(t.Context(), nil)
+				wantErr(t, "Step", err, ErrBadName)
+				_, err = Acquire(t.Context(), &CredentialOptions{Name: n, Usage: Accept})
+				wantErr(t, "Acquire", err, ErrBadName)
+				if n.Equal(importName(t, "host/server.test@TEST.GSS", typ)) {
+					t.Error("it equals that of another realm")
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+			if got := c.String(); got != s {
+				t.Errorf("%s became %s", s, got)
+			}
+		}
+	}
+}

@@ -14,7 +14,8 @@ import (
 // A hook is called by the goroutine of the call that it tells about, when that
 // is done and before its caller gets the result; Returned by a goroutine of its
 // own. Hooks may be called at the same time, and should be quick. They never
-// get a token, a message or a key.
+// get a token, a message or a key. They may use what they are told of, but not
+// Step in Blocked and Abandoned: it would wait for the Step that waits for them.
 //
 // [LogTrace] makes one that logs.
 type Trace struct {

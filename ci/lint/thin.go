@@ -3,6 +3,7 @@ package main
 import (
 	"go/ast"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -106,7 +107,7 @@ func pinnedCall(t *tree) []finding {
 		}
 		for _, d := range f.ast.Decls {
 			if d, ok := d.(*ast.FuncDecl); ok && d.Body != nil {
-				held := hasDirective(d) || p.holds(d.Body) || d.Name.Name == "begin" && callsDirectly(d.Body, "runtime.LockOSThread")
+				held := hasDirective(d) || p.holds(d.Body) || (d.Name.Name == "begin" || d.Name.Name == "beginWork") && callsDirectly(d.Body, "runtime.LockOSThread")
 				p.walk(d.Name.Name, d.Body, held)
 			}
 		}
@@ -180,7 +181,7 @@ func (p *pinning) holds(body *ast.BlockStmt) bool {
 // begins returns u of "u, err := x.begin(...)", or of need, which is begin for what must be given.
 func begins(n ast.Node) string {
 	a, ok := n.(*ast.AssignStmt)
-	if !ok || len(a.Rhs) != 1 || method(a.Rhs[0]) != "begin" && method(a.Rhs[0]) != "need" {
+	if !ok || len(a.Rhs) != 1 || !slices.Contains([]string{"begin", "beginWork", "need"}, method(a.Rhs[0])) {
 		return ""
 	}
 	id, _ := a.Lhs[0].(*ast.Ident)

@@ -1,17 +1,15 @@
-// Client proves to a server who its user is, sends it an encrypted message and
-// prints the answer.
+// Client proves to a server who its user is, sends it what it is given, or its
+// standard input, over an encrypted connection, and prints the answer.
 package main
 
 import (
-	"context"
 	"flag"
-	"fmt"
+	"io"
 	"log"
 	"net"
+	"os"
 	"strings"
-	"time"
 
-	"github.com/seed2651813c/gss/examples/frame"
 	"github.com/seed2651813c/gss/gssapi"
 )
 
@@ -19,22 +17,25 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:4444", "`host:port` of the server")
 	service := flag.String("service", "host@server.test", "`service@host` that the server must prove to be")
 	flag.Parse()
+	in := io.Reader(os.Stdin)
+	if flag.NArg() > 0 {
+		in = strings.NewReader(strings.Join(flag.Args(), " ") + "\n")
+	}
 
 	target, err := gssapi.ImportName(*service, gssapi.NTHostBasedService)
 	check(err)
-	conn, err := net.Dial("tcp", *addr)
+	tcp, err := net.Dial("tcp", *addr)
 	check(err)
-	conn.SetDeadline(time.Now().Add(time.Minute))
-	c := gssapi.NewInitiator(target, nil) // mutual authentication, encryption
-	check(frame.Establish(context.Background(), conn, c, true))
-	sealed, err := c.Wrap([]byte(strings.Join(flag.Args(), " ")))
+	conn := gssapi.Client(tcp, target, nil) // mutual authentication, encryption
+	check(conn.Handshake())
+	go func() {
+		_, err := io.Copy(conn, in)
+		check(err)
+		check(conn.CloseWrite()) // the server sees that this is all
+	}()
+	_, err = io.Copy(os.Stdout, conn) // an error if the answer was cut
 	check(err)
-	check(frame.Write(conn, sealed))
-	sealed, err = frame.Read(conn)
-	check(err)
-	answer, err := c.Unwrap(sealed)
-	check(err)
-	fmt.Printf("%s\n", answer)
+	check(conn.Close())
 }
 
 func check(err error) {

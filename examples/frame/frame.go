@@ -1,16 +1,12 @@
 // Package frame sends tokens over a stream: four bytes of length, the most
-// significant first, and then so many bytes. Establish makes a security context
-// that way.
+// significant first, and then so many bytes. It is for programs that need each token
+// for itself; gssapi.Conn frames its tokens in the same way.
 package frame
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-
-	"github.com/seed2651813c/gss/gssapi"
 )
 
 // Max is the longest token that is sent or read. A peer that is not yet known
@@ -46,27 +42,4 @@ func Read(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	return token, nil
-}
-
-// Establish exchanges tokens with the peer until c is established. first says
-// that this end begins: it is the initiator.
-func Establish(ctx context.Context, stream io.ReadWriter, c *gssapi.Context, first bool) error {
-	var token []byte
-	for !c.Established() {
-		if !first {
-			var err error
-			if token, err = Read(stream); err != nil {
-				return err
-			}
-		}
-		first = false
-		out, err := c.Step(ctx, token)
-		if len(out) > 0 { // even with an error: it tells the peer
-			err = errors.Join(err, Write(stream, out))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

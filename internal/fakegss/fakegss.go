@@ -35,6 +35,7 @@ type Options struct {
 	Optional []string // functions beyond RFC 2744 that it has: see Optional
 	Missing  string   // a required function that it lacks: no library can do without
 	SONAME   string   // empty: none
+	GNU      bool     // it passes for GNU gss
 }
 
 // Optional are the functions beyond RFC 2744 that the library can have.
@@ -71,6 +72,9 @@ func Build(dir string, o *Options) (path string, err error) {
 	}
 	if o.Missing != "" {
 		without(o.Missing)
+	}
+	if !o.GNU {
+		without("GSS_C_NT_ANONYMOUS_static")
 	}
 	if o.SONAME != "" {
 		args = append(args, "-Wl,-soname,"+o.SONAME)

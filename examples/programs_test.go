@@ -1,0 +1,106 @@
+package examples
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/seed2651813c/gss/gssapi"
+)
+
+// run runs a program on a library.
+func run(t *testing.T, library, program string) (stdout string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = append(os.Environ(), "GSSAPI_LIBRARY="+library)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	t.Logf("%s%s", out, stderr.String())
+	if (err == nil) != (stderr.Len() == 0) {
+		t.Errorf("%v, and on standard error: %q", err, stderr.String())
+	}
+	return string(out), err
+}
+
+// inOrder fails the test unless there is a match of each pattern after that of the
+// one before.
+func inOrder(t *testing.T, text string, patterns ...string) {
+	t.Helper()
+	for _, p := range patterns {
+		at := regexp.MustCompile("(?m)" + p).FindStringIndex(text)
+		if at == nil {
+			t.Fatalf("%q is missing, or not in its place", p)
+		}
+		text = text[at[1]:]
+	}
+}
+
+func TestCancel(t *testing.T) {
+	program := filepath.Join(build(t, "cancel"), "cancel")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out,
+				"^the KDC does not answer$",
+				"^the handshake was given up: .*context deadline exceeded$",
+				`C library: 1, abandoned: 1 \(since the start: 1\)`,
+				"^the KDC answers$",
+				"^Step came back, .* its error: <nil>$",
+				`C library: 0, abandoned: 0 \(since the start: 1\)`,
+				"^the next handshake is complete: the server talks to alice@TEST.GSS$",
+			)
+		})
+	}
+	t.Run("gnu", func(t *testing.T) {
+		if out, err := run(t, "gnu", program); err == nil || out != "" {
+			t.Errorf("%v, %q", err, out)
+		}
+	})
+}
+
+func TestTrace(t *testing.T) {
+	program := filepath.Join(build(t, "trace"), "trace")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out,
+				"level=DEBUG .*side=initiator .*name=host@server.test .*sent=[1-9]",
+				"level=DEBUG .*side=acceptor .*name=alice@TEST.GSS .*received=[1-9]",
+				"level=INFO .*established.*side=acceptor .*name=alice@TEST.GSS .*flags=.*conf",
+				"level=INFO .*established.*side=initiator .*name=host@server.test .*flags=.*conf",
+				"level=INFO .*answer=hello$",
+				"level=WARN .*name=host@nobody.test .*error.*host/nobody.test@TEST.GSS",
+			)
+			for name, into := range map[string]any{"gssapi": new(gssapi.Stats), "contexts": new(map[string]int)} {
+				line := regexp.MustCompile("(?m)^" + name + ": (.*)$").FindStringSubmatch(out)
+				if line == nil {
+					t.Fatalf("no line of %s", name)
+				}
+				if err := json.Unmarshal([]byte(line[1]), into); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				switch v := into.(type) {
+				case *gssapi.Stats:
+					if v.Initiate.Limit != gssapi.DefaultLimit || v.Initiate.Running != 0 || v.Handles == 0 {
+						t.Errorf("%+v", v)
+					}
+				case *map[string]int:
+					if m := *v; m["established"] != 2 || m["failed"] != 1 {
+						t.Errorf("%v", m)
+					}
+				}
+			}
+		})
+	}
+}
