@@ -1,6 +1,7 @@
 package gss
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -225,4 +226,50 @@ func (n *Name) ExportComposite() (*Buffer, error) {
 		return nil, s.explained(op, "", noAttributes)
 	}
 	return b, nil
+}
+
+// soundAttributes reports whether the lengths in the attributes of a name that
+// MIT's Kerberos exported add up. MIT 1.20 reads beyond them if that of a PAC does
+// not (mspac_internalize). What another module than MIT's own two wrote is for that
+// module to check.
+func soundAttributes(b []byte) bool {
+	number := func() (n uint32, ok bool) {
+		if len(b) < 4 {
+			return 0, false
+		}
+		n, b = binary.BigEndian.Uint32(b), b[4:]
+		return n, true
+	}
+	counted := func() (part []byte, ok bool) {
+		n, ok := number()
+		if !ok || uint64(n) > uint64(len(b)) {
+			return nil, false
+		}
+		part, b = b[:n], b[n:]
+		return part, true
+	}
+	if len(b) == 0 {
+		return true
+	}
+	modules, ok := number()
+	for ; ok && modules > 0; modules-- {
+		var module []byte
+		if module, ok = counted(); !ok {
+			return false
+		}
+		switch string(module) {
+		case "mspac": // the PAC, and whether it was verified
+			if _, ok = counted(); ok {
+				_, ok = number()
+			}
+		case "authentication-indicators":
+			var n uint32
+			for n, ok = number(); ok && n > 0; n-- {
+				_, ok = counted()
+			}
+		default:
+			return true
+		}
+	}
+	return ok && len(b) == 0
 }

@@ -33,7 +33,7 @@ func localMech(op string, mech OID) (unsafe.Pointer, error) {
 //
 //gss:pinned
 func (s status) mapped(op string, mech OID) *Error {
-	if Major(s.major).Is(ErrUnavailable) && bound(op) && (mech == "" || mech == MechKrb5) {
+	if Major(s.major).Is(ErrUnavailable) && bound(op) {
 		return noLocalUser(op, mech, s, "the principal has no name on this machine: see auth_to_local in krb5.conf")
 	}
 	return s.error(op, mech)

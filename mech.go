@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -41,7 +42,7 @@ const (
 
 // More attributes of mechanisms, which are not of RFC 5587.
 const (
-	MANegoExAndSPNEGO OID = "\x2b\x06\x01\x05\x05\x0d\x1c" // MIT, 1.18 and later: SPNEGO negotiates it by NegoEx and directly
+	MANegoExAndSPNEGO OID = "\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x12" // MIT, 1.18 and later: SPNEGO negotiates it by NegoEx and directly
 	MASASLMechName    OID = "\x2a\x85\x70\x2b\x0d\x64"     // Heimdal: has a SASL name
 	MAMechName        OID = "\x2a\x85\x70\x2b\x0d\x65"     // Heimdal: has a name
 	MAMechDescription OID = "\x2a\x85\x70\x2b\x0d\x66"     // Heimdal: has a description
@@ -167,6 +168,15 @@ func InquireSASLNameForMech(mech OID) (sasl, name, description string, err error
 	if err := gnuMech(op, mech); err != nil {
 		return "", "", "", err
 	}
+	if heimdal() { // 7.8 makes a SASL name of any identifier
+		have, err := IndicateMechs()
+		if err != nil {
+			return "", "", "", err
+		}
+		if !slices.Contains(have, mech) {
+			return "", "", "", &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: fmt.Sprintf("Heimdal has %v, not %v", have, mech)}
+		}
+	}
 	m, err := cOID(op, mech)
 	if err != nil {
 		return "", "", "", err
@@ -226,6 +236,19 @@ func framed(op string, mech OID, token []byte) (unsafe.Pointer, error) {
 	return cOID(op, mech)
 }
 
+// framedLen is the length of a frame with an identifier and a token of those
+// lengths. MIT 1.20 counts a byte more, which it does not write, for some.
+func framedLen(mech, token int) uintptr {
+	n := 2 + mech + token
+	length := 1
+	if n >= 0x80 {
+		for rest := n; rest > 0; rest >>= 8 {
+			length++
+		}
+	}
+	return uintptr(1 + length + n)
+}
+
 // EncapsulateToken calls gss_encapsulate_token: token in the frame of an initial
 // context token, which names the mechanism. RFC 2743, 3.1. MIT, Heimdal, GNU gss,
 // GSS.framework.
@@ -238,6 +261,7 @@ func EncapsulateToken(token []byte, mech OID) (*Buffer, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s, buf := encapsulateToken(m, token)
+	buf.n = min(buf.n, framedLen(len(mech), len(token)))
 	b := buf.buffer(false)
 	if s.failed() {
 		b.Release()
@@ -261,6 +285,9 @@ func DecapsulateToken(token []byte, mech OID) (*Buffer, error) {
 	b := buf.buffer(false)
 	if s.failed() {
 		b.Release()
+		if heimdal() && Major(s.major).Is(ErrFailure) { // 7.8: for every token that it refuses
+			s.major = uint32(ErrDefectiveToken)
+		}
 		return nil, s.error(op, mech)
 	}
 	return b, nil
@@ -291,8 +318,9 @@ func StrToOID(s string) (OID, error) {
 }
 
 // OIDToStr calls gss_oid_to_str. MIT writes "{ 1 2 840 113554 1 2 2 }", Heimdal
-// "1 2 840 113554 1 2 2"; the NUL that MIT counts is taken off. Numbers of more
-// than 64 bits (32 on Heimdal) come out wrong. [OID.String] is for all libraries.
+// "1 2 840 113554 1 2 2"; the NUL that MIT counts is taken off. What a library
+// writes wrong is an error: numbers of more than 64 bits, and on Heimdal 7.8 of more
+// than 32, and there what begins with 2.48 or more. [OID.String] is for all.
 func OIDToStr(oid OID) (string, error) {
 	const op = "gss_oid_to_str"
 	if _, err := lib(); err != nil {
@@ -312,7 +340,11 @@ func OIDToStr(oid OID) (string, error) {
 	if s.failed() {
 		return "", s.error(op, "")
 	}
-	return string(bytes.TrimSuffix(b, []byte{0})), nil
+	text := string(bytes.TrimSuffix(b, []byte{0}))
+	if numbers := strings.ReplaceAll(oid.String(), ".", " "); strings.Trim(text, "{} ") != numbers {
+		return "", &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("the library writes %q for %v", clip(text), oid)}
+	}
+	return text, nil
 }
 
 // OIDToName calls gss_oid_to_name: what a mechanism is called in C, such as

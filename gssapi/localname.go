@@ -39,6 +39,9 @@ func lookup[T any](ctx context.Context, n *Name, op string, mech OID, call func(
 func (n *Name) LocalName(ctx context.Context, mech OID) (string, error) {
 	return lookup(ctx, n, "LocalName", mech, func() (string, error) {
 		b, err := taken(n.thin().Localname(mech))
+		if s := string(b); err == nil && (s == "" || printable(b) != s) {
+			return "", refuse("LocalName", ErrFailure, "the library tells a local name that is empty or has control characters: %q", s)
+		}
 		return string(b), err
 	})
 }
