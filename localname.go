@@ -123,7 +123,9 @@ func (n *Name) UserOK(user string) (bool, error) {
 // AuthorizeLocalname calls gss_authorize_localname: may the principal log in as
 // that local user, whose name was imported as NTUserName? For Kerberos he may if
 // the user's ~/.k5login has him, or, without such a file, if Localname is the
-// user's name. It asks the name service for the user's home, and no KDC. False and
+// user's name. (On Heimdal 7.8 the file keeps nobody out unless krb5.conf says
+// k5login_authoritative, and there need be no such user.) It asks the name service
+// for the user's home, and no KDC. False and
 // no error is a clear no (GSS_S_UNAUTHORIZED). MIT 1.10 and later, Heimdal.
 func (n *Name) AuthorizeLocalname(user *Name) (bool, error) {
 	const op = "gss_authorize_localname"

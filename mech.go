@@ -43,9 +43,9 @@ const (
 // More attributes of mechanisms, which are not of RFC 5587.
 const (
 	MANegoExAndSPNEGO OID = "\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x12" // MIT, 1.18 and later: SPNEGO negotiates it by NegoEx and directly
-	MASASLMechName    OID = "\x2a\x85\x70\x2b\x0d\x64"     // Heimdal: has a SASL name
-	MAMechName        OID = "\x2a\x85\x70\x2b\x0d\x65"     // Heimdal: has a name
-	MAMechDescription OID = "\x2a\x85\x70\x2b\x0d\x66"     // Heimdal: has a description
+	MASASLMechName    OID = "\x2a\x85\x70\x2b\x0d\x64"                     // Heimdal: has a SASL name
+	MAMechName        OID = "\x2a\x85\x70\x2b\x0d\x65"                     // Heimdal: has a name
+	MAMechDescription OID = "\x2a\x85\x70\x2b\x0d\x66"                     // Heimdal: has a description
 )
 
 // textsResult is what came back of calls that tell three texts.

@@ -58,18 +58,23 @@ const maxValues = 1024
 // attribute that the name does not have, or whose proof does not hold, and on
 // Heimdal 7.8 and GNU gss. RFC 6680, 7.5.
 func (n *Name) Attribute(name string) ([]AttributeValue, error) {
+	return values(name, func(more int32) (*gss.Attribute, error) { return n.thin().GetAttribute(name, more) })
+}
+
+// values are what get tells, one after the other.
+func values(name string, get func(more int32) (*gss.Attribute, error)) ([]AttributeValue, error) {
 	var values []AttributeValue
 	for more := int32(-1); more != 0; {
-		a, err := n.thin().GetAttribute(name, more)
+		if len(values) == maxValues {
+			return nil, refuse("Attribute", ErrFailure, "the attribute %q has more than %d values", name, maxValues)
+		}
+		a, err := get(more)
 		if err != nil {
 			return nil, err
 		}
 		values = append(values, AttributeValue{a.Value.Bytes(), printable(a.Display.Bytes()), a.Authenticated, a.Complete})
 		more = a.More
 		a.Release()
-		if len(values) == maxValues && more != 0 {
-			return nil, refuse("Attribute", ErrFailure, "the attribute %q has more than %d values", name, maxValues)
-		}
 	}
 	return values, nil
 }

@@ -51,6 +51,10 @@ func (n *Name) LocalName(ctx context.Context, mech OID) (string, error) {
 // LocalName is the user's name. The name is that of a peer, or one that Canonicalize
 // returned. False and no error is a no; an error is a no as well.
 //
+// On Heimdal 7.8 a .k5login keeps nobody out unless krb5.conf says
+// k5login_authoritative = true, which is the default of MIT; and the answer may be a
+// yes for a user that does not exist.
+//
 // It calls gss_authorize_localname, or gss_userok where the library has that only
 // (GSS.framework), which does not tell errors. On GNU gss it is ErrUnavailable: its
 // gss_userok compares texts, and the names of its peers have no realm.
