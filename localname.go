@@ -17,6 +17,8 @@ func noLocalUser(op string, mech OID, s status, why string) *Error {
 	return &Error{Op: op, Major: ErrFailure, Minor: s.minor, Mech: mech, Text: why, Err: ErrNoLocalUser}
 }
 
+const noName = "the principal has no name on this machine: see auth_to_local in krb5.conf"
+
 // localMech checks the mechanism of a call for a local name. Heimdal 7.8 makes a
 // name of SPNEGO's that crashes.
 func localMech(op string, mech OID) (unsafe.Pointer, error) {
@@ -34,7 +36,7 @@ func localMech(op string, mech OID) (unsafe.Pointer, error) {
 //gss:pinned
 func (s status) mapped(op string, mech OID) *Error {
 	if Major(s.major).Is(ErrUnavailable) && bound(op) {
-		return noLocalUser(op, mech, s, "the principal has no name on this machine: see auth_to_local in krb5.conf")
+		return noLocalUser(op, mech, s, noName)
 	}
 	return s.error(op, mech)
 }
@@ -62,6 +64,10 @@ func (n *Name) Localname(mech OID) (*Buffer, error) {
 		b.Release()
 		return nil, s.mapped(op, mech)
 	}
+	if b.Len() == 0 {
+		b.Release()
+		return nil, noLocalUser(op, mech, s, noName)
+	}
 	return b, nil
 }
 
@@ -79,6 +85,10 @@ func (n *Name) PnameToUID(mech OID) (uint32, error) {
 		return 0, err
 	}
 	defer u.end()
+	// A name that is empty is no user, and MIT 1.20 loses its memory.
+	if s, buf := localname(u.h, m); len(buf.take()) == 0 && !s.failed() {
+		return 0, noLocalUser(op, mech, s, noName)
+	}
 	s, uid := pnameToUID(u.h, m)
 	switch {
 	case s.failed() && Major(s.major).Is(ErrFailure) && s.minor == 0: // MIT 1.20: getpwnam_r

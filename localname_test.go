@@ -75,6 +75,7 @@ func TestLocalname(t *testing.T) {
 		me + "/admin@TEST.GSS": {none, 1<<32 - 1},
 		me + "/web@TEST.GSS":   {me, uid}, // by the rule
 		"0@TEST.GSS":           {"0", 1<<32 - 1},
+		"@TEST.GSS":            {none, 1<<32 - 1},
 	} {
 		if strings.Contains(principal, "/web@") && kind() == KindHeimdal {
 			want.name, want.uid = none, 1<<32-1 // 7.8 knows no RULE
