@@ -127,6 +127,10 @@ func TestAuthorizeLocalname(t *testing.T) {
 	if !inRealmOfUsers(t, me, authoritative) {
 		return
 	}
+	early := map[string]*Name{}
+	for _, user := range []string{me, me + "x", "daemon", stranger} {
+		early[user] = nameOf(t, user, NTUserName)
+	}
 	for _, c := range []struct {
 		principal, user string
 		want            bool
@@ -150,9 +154,12 @@ func TestAuthorizeLocalname(t *testing.T) {
 			c.want = strings.HasPrefix(c.principal, stranger) // 7.8 goes by the name, without a look at the users
 		}
 		n := mechName(t, c.principal)
-		u := nameOf(t, c.user, NTUserName)
-		if got, err := n.AuthorizeLocalname(u); err != nil || got != c.want {
-			t.Errorf("%s as %s: %v, %v, want %v", c.principal, c.user, got, err, c.want)
+		// The handles are taken in the order of their addresses, whichever that is.
+		late := nameOf(t, c.user, NTUserName)
+		for _, u := range []*Name{early[c.user], late} {
+			if got, err := n.AuthorizeLocalname(u); err != nil || got != c.want {
+				t.Errorf("%s as %s: %v, %v, want %v", c.principal, c.user, got, err, c.want)
+			}
 		}
 		if got, err := n.UserOK(c.user); err != nil || got != c.want {
 			t.Errorf("%s as %s: gss_userok says %v, %v, want %v", c.principal, c.user, got, err, c.want)
