@@ -250,16 +250,24 @@ func TestAttributeJunk(t *testing.T) {
 	if !inChild(t) {
 		return
 	}
-	use := func(n *Name) {
+	// Each call of MIT's reads krb5.conf: not all of it is for each of the many names.
+	use := func(n *Name, all bool) {
 		attrs := []string{"a", AttrLocalLoginUser, "urn:mspac:", "urn:mspac:1", "urn:mspac:4294967295", "urn:mspac:99999999999999999999", "auth-indicators", "\xff", strings.Repeat("x", maxText)}
+		tries := []int32{-1, 0, -2, -1 << 31}
+		if !all {
+			attrs, tries = attrs[:0], tries[:1]
+		}
 		if info, err := n.Inquire(); err == nil {
 			attrs = append(attrs, info.Attributes...)
 		}
 		for _, attr := range attrs {
-			for _, more := range []int32{-1, 0, -2, -1 << 31} {
+			for _, more := range tries {
 				if v, err := n.GetAttribute(attr, more); err == nil {
 					v.Release()
 				}
+			}
+			if !all {
+				continue
 			}
 			if c, err := n.SetAttribute(true, attr, nil); err == nil {
 				c.Release()
@@ -297,19 +305,19 @@ func TestAttributeJunk(t *testing.T) {
 		}
 	}
 	for _, n := range names {
-		use(n)
+		use(n, true)
 	}
 	for i := range composite {
 		for _, mask := range []byte{1, 0x80, 0xff} {
 			b := slices.Clone(composite)
 			b[i] ^= mask
 			if n, err := ImportName(b, NTCompositeExport); err == nil {
-				use(n)
+				use(n, false)
 				n.Release()
 			}
 		}
 		if n, err := ImportName(slices.Clone(composite[:i]), NTCompositeExport); err == nil {
-			use(n)
+			use(n, false)
 			n.Release()
 		}
 	}
