@@ -179,7 +179,115 @@ func bufferSetAt(set unsafe.Pointer, i int) libBuffer { return libBuffer{} }
 
 // ---- mechanisms and object identifiers: RFC 5587, RFC 5801, RFC 2743 3.1 ----
 
+func indicateMechsByAttrs(desired, except, critical unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func inquireAttrsForMech(mech unsafe.Pointer) (s status, attrs, known unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil, nil
+}
+
+func displayMechAttr(attr unsafe.Pointer) textsResult {
+	return textsResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func inquireSASLNameForMech(mech unsafe.Pointer) textsResult {
+	return textsResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func inquireMechForSASLName(name []byte) (status, OID) {
+	return status{uint32(ErrUnavailable), 0}, ""
+}
+
+func encapsulateToken(mech unsafe.Pointer, token []byte) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func decapsulateToken(mech unsafe.Pointer, token []byte) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func strToOID(s []byte) (st status, oid OID, handle unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, "", nil
+}
+
+func releaseOID(handle unsafe.Pointer) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func oidToStr(oid unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func oidToName(oid unsafe.Pointer) (status, string) {
+	return status{uint32(ErrUnavailable), 0}, ""
+}
+
+func nameToOID(name []byte) (status, OID) {
+	return status{uint32(ErrUnavailable), 0}, ""
+}
+
+func mechInvoke(mech, object unsafe.Pointer, value []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func moSet(mech, option unsafe.Pointer, enable bool, value []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func moGet(mech, option unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func moList(mech unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func moName(mech, option unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
 // ---- names: RFC 6680 and local names ----
+
+func displayNameExt(name, typ unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func inquireName(name unsafe.Pointer) nameInfoResult {
+	return nameInfoResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func getNameAttribute(name unsafe.Pointer, attr []byte, more int32) attributeResult {
+	return attributeResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func setNameAttribute(name unsafe.Pointer, complete bool, attr, value []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func deleteNameAttribute(name unsafe.Pointer, attr []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func exportNameComposite(name unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func localname(name, mech unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func userok(name unsafe.Pointer, user []byte) (status, bool) {
+	return status{uint32(ErrUnavailable), 0}, false
+}
+
+func authorizeLocalname(name, user unsafe.Pointer) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func pnameToUID(name, mech unsafe.Pointer) (status, uint32) {
+	return status{uint32(ErrUnavailable), 0}, 0
+}
 
 // ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ----
 

@@ -28,7 +28,163 @@ func bufferSetAt(set unsafe.Pointer, i int) libBuffer {
 
 // ---- mechanisms and object identifiers: RFC 5587, RFC 5801, RFC 2743 3.1 ----
 
+func goTexts(r C.gssgo_texts) textsResult {
+	t := textsResult{status: status{uint32(r.major), uint32(r.minor)}}
+	for i := range t.texts {
+		t.texts[i] = libBuffer{r.p[i], uintptr(r.n[i])}
+	}
+	return t
+}
+
+func indicateMechsByAttrs(desired, except, critical unsafe.Pointer) (status, unsafe.Pointer) {
+	r := C.gssgo_indicate_mechs_by_attrs(desired, except, critical)
+	return status{uint32(r.major), uint32(r.minor)}, r.handle
+}
+
+func inquireAttrsForMech(mech unsafe.Pointer) (s status, attrs, known unsafe.Pointer) {
+	r := C.gssgo_inquire_attrs_for_mech(mech)
+	return status{uint32(r.major), uint32(r.minor)}, r.first, r.second
+}
+
+func displayMechAttr(attr unsafe.Pointer) textsResult {
+	return goTexts(C.gssgo_display_mech_attr(attr))
+}
+
+func inquireSASLNameForMech(mech unsafe.Pointer) textsResult {
+	return goTexts(C.gssgo_inquire_saslname_for_mech(mech))
+}
+
+func inquireMechForSASLName(name []byte) (status, OID) {
+	p, n := in(name)
+	r := C.gssgo_inquire_mech_for_saslname(p, n)
+	return status{uint32(r.major), uint32(r.minor)}, goOID(r.p, r.n)
+}
+
+func encapsulateToken(mech unsafe.Pointer, token []byte) (status, libBuffer) {
+	p, n := in(token)
+	r := C.gssgo_encapsulate_token(mech, p, n)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func decapsulateToken(mech unsafe.Pointer, token []byte) (status, libBuffer) {
+	p, n := in(token)
+	r := C.gssgo_decapsulate_token(mech, p, n)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func strToOID(s []byte) (st status, oid OID, handle unsafe.Pointer) {
+	p, n := in(s)
+	r := C.gssgo_str_to_oid(p, n)
+	return status{uint32(r.major), uint32(r.minor)}, goOID(r.p, r.n), r.handle
+}
+
+func releaseOID(handle unsafe.Pointer) status {
+	r := C.gssgo_release_oid(handle)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func oidToStr(oid unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_oid_to_str(oid)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func oidToName(oid unsafe.Pointer) (status, string) {
+	r := C.gssgo_oid_to_name(oid)
+	return status{uint32(r.major), uint32(r.minor)}, string(unsafe.Slice((*byte)(r.p), int(r.n)))
+}
+
+// name ends with a NUL byte.
+func nameToOID(name []byte) (status, OID) {
+	r := C.gssgo_name_to_oid((*C.char)(unsafe.Pointer(unsafe.SliceData(name))))
+	return status{uint32(r.major), uint32(r.minor)}, goOID(r.p, r.n)
+}
+
+// There is a NUL byte behind value, or it is empty.
+func mechInvoke(mech, object unsafe.Pointer, value []byte) status {
+	p, n := in(value)
+	r := C.gssgo_mech_invoke(mech, object, p, n)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func moSet(mech, option unsafe.Pointer, enable bool, value []byte) status {
+	p, n := in(value)
+	r := C.gssgo_mo_set(mech, option, cbool(enable), p, n)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func moGet(mech, option unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_mo_get(mech, option)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func moList(mech unsafe.Pointer) (status, unsafe.Pointer) {
+	r := C.gssgo_mo_list(mech)
+	return status{uint32(r.major), uint32(r.minor)}, r.handle
+}
+
+func moName(mech, option unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_mo_name(mech, option)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
 // ---- names: RFC 6680 and local names ----
+
+func displayNameExt(name, typ unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_display_name_ext(name, typ)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func inquireName(name unsafe.Pointer) nameInfoResult {
+	r := C.gssgo_inquire_name(name)
+	return nameInfoResult{status{uint32(r.major), uint32(r.minor)}, r.mn != 0, goOID(r.mech, r.mechlen), r.handle, r.attrs}
+}
+
+// There is a NUL byte behind attr, here and below.
+func getNameAttribute(name unsafe.Pointer, attr []byte, more int32) attributeResult {
+	p, n := in(attr)
+	r := C.gssgo_get_name_attribute(name, p, n, C.int(more))
+	return attributeResult{status{uint32(r.major), uint32(r.minor)}, r.authenticated != 0, r.complete != 0, int32(r.more),
+		libBuffer{r.value, uintptr(r.valuelen)}, libBuffer{r.display, uintptr(r.displaylen)}}
+}
+
+func setNameAttribute(name unsafe.Pointer, complete bool, attr, value []byte) status {
+	p, n := in(attr)
+	v, k := in(value)
+	r := C.gssgo_set_name_attribute(name, cbool(complete), p, n, v, k)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func deleteNameAttribute(name unsafe.Pointer, attr []byte) status {
+	p, n := in(attr)
+	r := C.gssgo_delete_name_attribute(name, p, n)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func exportNameComposite(name unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_export_name_composite(name)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+func localname(name, mech unsafe.Pointer) (status, libBuffer) {
+	r := C.gssgo_localname(name, mech)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
+}
+
+// user ends with a NUL byte.
+func userok(name unsafe.Pointer, user []byte) (status, bool) {
+	r := C.gssgo_userok(name, (*C.char)(unsafe.Pointer(unsafe.SliceData(user))))
+	return status{uint32(r.major), uint32(r.minor)}, r.value != 0
+}
+
+func authorizeLocalname(name, user unsafe.Pointer) status {
+	r := C.gssgo_authorize_localname(name, user)
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func pnameToUID(name, mech unsafe.Pointer) (status, uint32) {
+	r := C.gssgo_pname_to_uid(name, mech)
+	return status{uint32(r.major), uint32(r.minor)}, uint32(r.value)
+}
 
 // ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ----
 

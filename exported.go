@@ -8,8 +8,10 @@ import (
 
 // exportedName is an exported name taken apart: RFC 2743, 3.2, and RFC 6680, 8.
 type exportedName struct {
-	mech OID
-	name []byte
+	mech      OID
+	name      []byte
+	composite bool
+	attrs     []byte // of a composite name
 }
 
 // parseExported takes an exported name apart and checks that its lengths add up.
@@ -23,7 +25,7 @@ func parseExported(b []byte) (exportedName, bool) {
 	if n < 2 || n > len(b) || b[0] != 6 || b[1] > 0x7f || int(b[1]) != n-2 {
 		return exportedName{}, false
 	}
-	e := exportedName{mech: OID(b[2:n])}
+	e := exportedName{mech: OID(b[2:n]), composite: composite}
 	b = b[n:]
 	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
 		return exportedName{}, false
@@ -31,7 +33,7 @@ func parseExported(b []byte) (exportedName, bool) {
 	n = int(binary.BigEndian.Uint32(b))
 	e.name, b = b[4:4+n], b[4+n:]
 	if composite && len(b) >= 4 && uint64(binary.BigEndian.Uint32(b)) == uint64(len(b)-4) {
-		b = nil // attributes
+		e.attrs, b = b[4:], nil
 	}
 	return e, len(b) == 0
 }
@@ -48,6 +50,12 @@ func checkForm(op string, name []byte, typ OID) error {
 		e, ok := parseExported(name)
 		if !ok {
 			return bad("not an exported name (RFC 2743, 3.2)")
+		}
+		if e.composite && typ == NTExportName {
+			return bad("an exported name with attributes, which would count as proven: import it as NTCompositeExport if it comes from where it was made")
+		}
+		if e.mech == MechKrb5 && !soundAttributes(e.attrs) {
+			return bad("the attributes of the exported name are cut or changed")
 		}
 		if bytes.IndexByte(e.name, 0) >= 0 && e.mech == MechKrb5 {
 			return bad("a NUL byte in the exported name: the library would end it there")

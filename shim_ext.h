@@ -40,7 +40,339 @@ static inline gssgo_bytes gssgo_buffer_set_at(const void *set, size_t i) {
 
 /* ---- mechanisms and object identifiers: RFC 5587, RFC 5801, RFC 2743 3.1 ---- */
 
+/* Three texts, each to be released. */
+typedef struct { OM_uint32 major, minor; void *p[3]; size_t n[3]; } gssgo_texts;
+
+/* Two sets of object identifiers, each to be released. */
+typedef struct { OM_uint32 major, minor; void *first, *second; } gssgo_sets;
+
+/* Bytes that stay the library's. */
+typedef struct { OM_uint32 major, minor; const void *p; size_t n; } gssgo_borrowed;
+
+/* An object identifier, and in handle what gss_release_oid gets once it is copied; NULL if it is the library's own. */
+typedef struct { OM_uint32 major, minor; void *handle; const void *p; size_t n; } gssgo_oid;
+
+static inline gssgo_handle gssgo_indicate_mechs_by_attrs(void *desired, void *except, void *critical) {
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_OID_set mechs = NULL;
+    if (!gssgo_fn.gss_indicate_mechs_by_attrs)
+        return r;
+    r.major = gssgo_fn.gss_indicate_mechs_by_attrs(&r.minor, (gss_OID_set)desired, (gss_OID_set)except, (gss_OID_set)critical, &mechs);
+    r.handle = mechs;
+    return r;
+}
+
+static inline gssgo_sets gssgo_inquire_attrs_for_mech(void *mech) {
+    gssgo_sets r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL};
+    gss_OID_set attrs = NULL, known = NULL;
+    if (!gssgo_fn.gss_inquire_attrs_for_mech)
+        return r;
+    r.major = gssgo_fn.gss_inquire_attrs_for_mech(&r.minor, (gss_OID)mech, &attrs, &known);
+    r.first = attrs;
+    r.second = known;
+    return r;
+}
+
+static inline gssgo_texts gssgo_three_texts(OM_uint32 major, OM_uint32 minor, const gss_buffer_desc *b) {
+    gssgo_texts r;
+    int i;
+    r.major = major;
+    r.minor = minor;
+    for (i = 0; i < 3; i++) {
+        r.p[i] = b[i].value;
+        r.n[i] = b[i].value ? b[i].length : 0;
+    }
+    return r;
+}
+
+static inline gssgo_texts gssgo_display_mech_attr(void *attr) {
+    gss_buffer_desc b[3] = {{0, NULL}, {0, NULL}, {0, NULL}};
+    OM_uint32 major = GSSGO_S_UNAVAILABLE, minor = 0;
+    if (gssgo_fn.gss_display_mech_attr)
+        major = gssgo_fn.gss_display_mech_attr(&minor, (gss_OID)attr, &b[0], &b[1], &b[2]);
+    return gssgo_three_texts(major, minor, b);
+}
+
+static inline gssgo_texts gssgo_inquire_saslname_for_mech(void *mech) {
+    gss_buffer_desc b[3] = {{0, NULL}, {0, NULL}, {0, NULL}};
+    OM_uint32 major = GSSGO_S_UNAVAILABLE, minor = 0;
+    if (gssgo_fn.gss_inquire_saslname_for_mech)
+        major = gssgo_fn.gss_inquire_saslname_for_mech(&minor, (gss_OID)mech, &b[0], &b[1], &b[2]);
+    return gssgo_three_texts(major, minor, b);
+}
+
+static inline gssgo_borrowed gssgo_inquire_mech_for_saslname(const unsigned char *p, size_t n) {
+    gssgo_borrowed r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0};
+    gss_buffer_desc in = gssgo_in(p, n);
+    gss_OID mech = NULL;
+    if (!gssgo_fn.gss_inquire_mech_for_saslname)
+        return r;
+    r.major = gssgo_fn.gss_inquire_mech_for_saslname(&r.minor, &in, &mech);
+    gssgo_oid_out(mech, &r.p, &r.n);
+    return r;
+}
+
+/* These two have no minor status. */
+static inline gssgo_buf gssgo_encapsulate_token(void *mech, const unsigned char *p, size_t n) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc in = gssgo_in(p, n), out = {0, NULL};
+    if (!gssgo_fn.gss_encapsulate_token)
+        return r;
+    r.major = gssgo_fn.gss_encapsulate_token(&in, (gss_OID)mech, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+static inline gssgo_buf gssgo_decapsulate_token(void *mech, const unsigned char *p, size_t n) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc in = gssgo_in(p, n), out = {0, NULL};
+    if (!gssgo_fn.gss_decapsulate_token)
+        return r;
+    r.major = gssgo_fn.gss_decapsulate_token(&in, (gss_OID)mech, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+static inline gssgo_oid gssgo_str_to_oid(const unsigned char *p, size_t n) {
+    gssgo_oid r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, 0};
+    gss_buffer_desc in = gssgo_in(p, n);
+    gss_OID oid = NULL;
+    if (!gssgo_fn.gss_str_to_oid)
+        return r;
+    r.major = gssgo_fn.gss_str_to_oid(&r.minor, &in, &oid);
+    r.handle = oid;
+    gssgo_oid_out(oid, &r.p, &r.n);
+    return r;
+}
+
+/* Heimdal 7.8 frees whatever it is given: only for what a call allocated for its caller. */
+static inline gssgo_status gssgo_release_oid(void *handle) {
+    gssgo_status r = {0, 0};
+    gss_OID oid = (gss_OID)handle;
+    if (oid && gssgo_fn.gss_release_oid)
+        r.major = gssgo_fn.gss_release_oid(&r.minor, &oid);
+    return r;
+}
+
+static inline gssgo_buf gssgo_oid_to_str(void *oid) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_oid_to_str)
+        return r;
+    r.major = gssgo_fn.gss_oid_to_str(&r.minor, (gss_OID)oid, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+static inline gssgo_borrowed gssgo_oid_to_name(void *oid) {
+    gssgo_borrowed r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0};
+    const char *name;
+    if (!gssgo_fn.gss_oid_to_name)
+        return r;
+    name = gssgo_fn.gss_oid_to_name((gss_OID)oid);
+    r.major = 0;
+    r.p = name;
+    r.n = name ? strlen(name) : 0;
+    return r;
+}
+
+/* The name ends with a NUL. */
+static inline gssgo_borrowed gssgo_name_to_oid(const char *name) {
+    gssgo_borrowed r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0};
+    if (!gssgo_fn.gss_name_to_oid)
+        return r;
+    r.major = 0;
+    gssgo_oid_out(gssgo_fn.gss_name_to_oid(name), &r.p, &r.n);
+    return r;
+}
+
+/* Behind the n bytes there is a NUL: MIT's mechanisms take some values for strings. */
+static inline gssgo_status gssgo_mech_invoke(void *mech, void *object, const unsigned char *p, size_t n) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gss_buffer_desc value = gssgo_in(p, n);
+    if (!gssgo_fn.gssspi_mech_invoke)
+        return r;
+    if (!n)
+        value.value = NULL;
+    r.major = gssgo_fn.gssspi_mech_invoke(&r.minor, (gss_OID)mech, (gss_OID)object, &value);
+    return r;
+}
+
+static inline gssgo_status gssgo_mo_set(void *mech, void *option, int enable, const unsigned char *p, size_t n) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gss_buffer_desc value = gssgo_in(p, n);
+    if (!gssgo_fn.gss_mo_set)
+        return r;
+    r.major = (OM_uint32)gssgo_fn.gss_mo_set((gss_OID)mech, (gss_OID)option, enable, n ? &value : NULL);
+    return r;
+}
+
+static inline gssgo_buf gssgo_mo_get(void *mech, void *option) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_mo_get)
+        return r;
+    r.major = (OM_uint32)gssgo_fn.gss_mo_get((gss_OID)mech, (gss_OID)option, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+/* gss_mo_list says nothing of success: no set is a failure. */
+static inline gssgo_handle gssgo_mo_list(void *mech) {
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_OID_set options = NULL;
+    if (!gssgo_fn.gss_mo_list)
+        return r;
+    gssgo_fn.gss_mo_list((gss_OID)mech, &options);
+    r.major = 0;
+    r.handle = options;
+    return r;
+}
+
+static inline gssgo_buf gssgo_mo_name(void *mech, void *option) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_mo_name)
+        return r;
+    r.major = gssgo_fn.gss_mo_name((gss_OID)mech, (gss_OID)option, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
 /* ---- names: RFC 6680 and local names ---- */
+
+static inline gssgo_buf gssgo_display_name_ext(void *name, void *type) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_display_name_ext)
+        return r;
+    r.major = gssgo_fn.gss_display_name_ext(&r.minor, (gss_name_t)name, (gss_OID)type, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+/* handle: what gss_release_oid gets once the mechanism is copied. MIT copies it for its caller, Heimdal tells its own. */
+typedef struct {
+    OM_uint32 major, minor;
+    int mn;
+    const void *mech;
+    size_t mechlen;
+    void *handle;
+    void *attrs; /* gss_buffer_set_t, to be released */
+} gssgo_nameinfo;
+
+static inline gssgo_nameinfo gssgo_inquire_name(void *name) {
+    gssgo_nameinfo r;
+    gss_OID mech = NULL;
+    gss_buffer_set_t attrs = NULL;
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_inquire_name)
+        return r;
+    r.major = gssgo_fn.gss_inquire_name(&r.minor, (gss_name_t)name, &r.mn, &mech, &attrs);
+    gssgo_oid_out(mech, &r.mech, &r.mechlen);
+    r.handle = gssgo_mit ? mech : NULL;
+    r.attrs = attrs;
+    return r;
+}
+
+typedef struct {
+    OM_uint32 major, minor;
+    int authenticated, complete, more;
+    void *value, *display; /* to be released */
+    size_t valuelen, displaylen;
+} gssgo_attribute;
+
+/* Behind the n bytes of attr there is a NUL: MIT 1.20 reads on in "urn:mspac:1". */
+static inline gssgo_attribute gssgo_get_name_attribute(void *name, const unsigned char *attr, size_t n, int more) {
+    gssgo_attribute r;
+    gss_buffer_desc in = gssgo_in(attr, n), value = {0, NULL}, display = {0, NULL};
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_get_name_attribute)
+        return r;
+    r.more = more;
+    r.major = gssgo_fn.gss_get_name_attribute(&r.minor, (gss_name_t)name, &in, &r.authenticated, &r.complete, &value, &display, &r.more);
+    r.value = value.value;
+    r.valuelen = value.length;
+    r.display = display.value;
+    r.displaylen = display.length;
+    return r;
+}
+
+static inline gssgo_status gssgo_set_name_attribute(void *name, int complete, const unsigned char *attr, size_t n, const unsigned char *p, size_t len) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gss_buffer_desc in = gssgo_in(attr, n), value = gssgo_in(p, len);
+    if (!gssgo_fn.gss_set_name_attribute)
+        return r;
+    r.major = gssgo_fn.gss_set_name_attribute(&r.minor, (gss_name_t)name, complete, &in, &value);
+    return r;
+}
+
+static inline gssgo_status gssgo_delete_name_attribute(void *name, const unsigned char *attr, size_t n) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gss_buffer_desc in = gssgo_in(attr, n);
+    if (!gssgo_fn.gss_delete_name_attribute)
+        return r;
+    r.major = gssgo_fn.gss_delete_name_attribute(&r.minor, (gss_name_t)name, &in);
+    return r;
+}
+
+static inline gssgo_buf gssgo_export_name_composite(void *name) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_export_name_composite)
+        return r;
+    r.major = gssgo_fn.gss_export_name_composite(&r.minor, (gss_name_t)name, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+static inline gssgo_buf gssgo_localname(void *name, void *mech) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_localname)
+        return r;
+    r.major = gssgo_fn.gss_localname(&r.minor, (gss_name_t)name, (gss_OID)mech, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+/* user ends with a NUL. */
+static inline gssgo_u32 gssgo_userok(void *name, const char *user) {
+    gssgo_u32 r = {GSSGO_S_UNAVAILABLE, 0, 0};
+    if (!gssgo_fn.gss_userok)
+        return r;
+    r.major = 0;
+    r.value = gssgo_fn.gss_userok((gss_name_t)name, user) != 0;
+    return r;
+}
+
+static inline gssgo_status gssgo_authorize_localname(void *name, void *user) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    if (!gssgo_fn.gss_authorize_localname)
+        return r;
+    r.major = gssgo_fn.gss_authorize_localname(&r.minor, (gss_name_t)name, (gss_name_t)user);
+    return r;
+}
+
+static inline gssgo_u32 gssgo_pname_to_uid(void *name, void *mech) {
+    gssgo_u32 r = {GSSGO_S_UNAVAILABLE, 0, 0};
+    uid_t uid = (uid_t)-1;
+    if (!gssgo_fn.gss_pname_to_uid)
+        return r;
+    r.major = gssgo_fn.gss_pname_to_uid(&r.minor, (gss_name_t)name, (gss_OID)mech, &uid);
+    r.value = (OM_uint32)uid;
+    return r;
+}
 
 /* ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ---- */
 

@@ -644,12 +644,23 @@ func peerName(n *gss.Name, mech OID) *Name {
 	b, err := n.Export()
 	defer b.Release()
 	if err == nil && strings.HasPrefix(string(b.Bytes()), exportedSPNEGO) {
-		if inner, err := n.Canonicalize(mech); err == nil {
+		if inner, err := innerName(n, mech); err == nil {
 			n.Release()
 			n = inner
 		}
 	}
 	return wrapName(n)
+}
+
+// innerName is the name of mech in one of SPNEGO's, with its attributes: what
+// SPNEGO exports with attributes is that of the mechanism inside.
+func innerName(n *gss.Name, mech OID) (*gss.Name, error) {
+	if b, err := taken(n.ExportComposite()); err == nil {
+		if inner, err := gss.ImportName(b, NTCompositeExport); err == nil {
+			return inner, nil
+		}
+	}
+	return n.Canonicalize(mech) // without them
 }
 
 // exportedSPNEGO begins the exported form of SPNEGO's names: RFC 2743, 3.2.
