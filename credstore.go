@@ -1,0 +1,281 @@
+package gss
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// Credentials beyond RFC 2744: stores, passwords, S4U, and the way of a credential
+// into a store or into another process.
+
+// available is an error if the library lacks that function.
+func available(op string) error {
+	l, err := lib()
+	if err != nil {
+		return err
+	}
+	if !bound(op) {
+		return &Error{Op: op, Major: ErrUnavailable, Text: fmt.Sprintf("%s has no function %s", l.Path, op)}
+	}
+	return nil
+}
+
+// need is begin for calls that cannot do without a credential.
+func (c *Cred) need(op string) (use, error) {
+	if c == nil {
+		return use{}, &Error{Op: op, Major: ErrNoCred, Text: "no credential was given"}
+	}
+	return c.begin(op)
+}
+
+// storeBlock is a credential store as it goes to C: its keys and values, each
+// with a NUL byte. The caller clears it.
+func storeBlock(op string, store map[string]string) ([]byte, error) {
+	n := 0
+	for k, v := range store {
+		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(v, 0) {
+			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
+		}
+		n += len(k) + len(v) + 2
+	}
+	if err := checkSize(op, "credential store", n); err != nil {
+		return nil, err
+	}
+	block := make([]byte, 0, n) // grown, it would leave copies
+	for _, k := range slices.Sorted(maps.Keys(store)) {
+		block = append(append(append(append(block, k...), 0), store[k]...), 0)
+	}
+	return block, nil
+}
+
+// addElement runs one of the calls that add an element to c.
+func addElement(op string, c *Cred, name *Name, mech OID, call func(cred, name, mech unsafe.Pointer) credResult) (*CredResult, error) {
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	if mech == "" {
+		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
+	}
+	m, err := cOID(op, mech)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	v, err := name.begin(op)
+	if err != nil {
+		return nil, err
+	}
+	defer v.end()
+	if err := c.addable(op, u.h, mech); err != nil {
+		return nil, err
+	}
+	res, err := call(u.h, v.h, m).result(op, mech)
+	if err == nil {
+		res.Cred.named = name != nil && (c == nil || c.named)
+	}
+	return res, err
+}
+
+// AddFrom calls gss_add_cred_from: Add with a credential store instead of the
+// environment, see AcquireCredFrom. It may block on a KDC. MIT 1.11 and later; on
+// Heimdal 7.8 and GNU gss it is ErrUnavailable.
+func (c *Cred) AddFrom(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32, store map[string]string) (*CredResult, error) {
+	const op = "gss_add_cred_from"
+	block, err := storeBlock(op, store)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(block) // it may hold a password
+	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
+		return addCredFrom(cred, name, mech, int32(usage), initiatorLifetime, acceptorLifetime, block, len(store))
+	})
+}
+
+// AddWithPassword calls gss_add_cred_with_password: Add of initial credentials
+// for name by its password, which the caller may clear afterwards. It may block
+// on a KDC. MIT and Heimdal; on Heimdal it is ErrUnavailable in the cases of Add.
+func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
+	const op = "gss_add_cred_with_password"
+	if err := checkPassword(op, password); err != nil {
+		return nil, err
+	}
+	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
+		return addCredWithPassword(cred, name, mech, password, int32(usage), initiatorLifetime, acceptorLifetime)
+	})
+}
+
+func checkPassword(op string, password []byte) error {
+	if len(password) > maxPassword {
+		return &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("a password of %d bytes: at most %d are passed to the C library", len(password), maxPassword)}
+	}
+	return nil
+}
+
+// Impersonate calls gss_acquire_cred_impersonate_name: with c, the credential of
+// a service, a credential in the name of one of its clients (S4U2Self). The KDC
+// is asked, so that it may block. MIT 1.8 and later.
+func (c *Cred) Impersonate(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
+	const op = "gss_acquire_cred_impersonate_name"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	if name == nil {
+		return nil, &Error{Op: op, Major: ErrBadName, Text: "no name was given"}
+	}
+	u, err := c.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
+		return acquireCredImpersonateName(u.h, name, lifetime, mechs, int32(usage))
+	})
+}
+
+// AddImpersonate calls gss_add_cred_impersonate_name: the elements of c, and one
+// for mech in the name of a client of the service whose credential impersonator
+// is, see Impersonate. A nil c starts from none. MIT 1.8 and later.
+func (c *Cred) AddImpersonate(impersonator *Cred, name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
+	const op = "gss_add_cred_impersonate_name"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	if name == nil {
+		return nil, &Error{Op: op, Major: ErrBadName, Text: "no name was given"}
+	}
+	u, err := impersonator.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
+		return addCredImpersonateName(cred, u.h, name, mech, int32(usage), initiatorLifetime, acceptorLifetime)
+	})
+}
+
+// StoreResult tells what a Store stored.
+type StoreResult struct {
+	Mechs []OID     // whose elements were stored
+	Usage CredUsage // of what was stored; 0 on Heimdal, which does not tell
+}
+
+// Store calls gss_store_cred: it writes c into the current credential store of
+// the process, a ccache for Kerberos, for later calls and other processes to
+// find. No mech is all elements, but Kerberos on Heimdal. Without overwrite it is
+// ErrDuplicateElement if credentials of that name are there (Heimdal: if they
+// live as long). byDefault makes it the default credential of a store of several.
+// RFC 5588, 4.
+func (c *Cred) Store(usage CredUsage, mech OID, overwrite, byDefault bool) (*StoreResult, error) {
+	return storeElements("gss_store_cred", c, mech, func(cred, mech unsafe.Pointer) credResult {
+		return storeCred(cred, int32(usage), mech, overwrite, byDefault)
+	})
+}
+
+// StoreInto calls gss_store_cred_into: Store into a store that is given, such as
+// {"ccache": "FILE:/tmp/cc"}, which must not be empty. MIT 1.11 and later.
+func (c *Cred) StoreInto(usage CredUsage, mech OID, overwrite, byDefault bool, store map[string]string) (*StoreResult, error) {
+	const op = "gss_store_cred_into"
+	block, err := storeBlock(op, store)
+	if err != nil {
+		return nil, err
+	}
+	return storeElements(op, c, mech, func(cred, mech unsafe.Pointer) credResult {
+		return storeCredInto(cred, int32(usage), mech, overwrite, byDefault, block, len(store))
+	})
+}
+
+// storeElements runs one of the calls that store c.
+func storeElements(op string, c *Cred, mech OID, call func(cred, mech unsafe.Pointer) credResult) (*StoreResult, error) {
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	if mech == "" && heimdal() {
+		mech = MechKrb5 // 7.8 crashes when it is to tell what it stored without a mechanism
+	}
+	m, err := cOID(op, mech)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	r := call(u.h, m)
+	mechs := takeOIDSet(r.mechs)
+	if r.failed() {
+		return nil, r.error(op, mech)
+	}
+	return &StoreResult{mechs, CredUsage(r.usage)}, nil
+}
+
+// Export calls gss_export_cred: a token that ImportCred of the same library makes
+// a credential of, in another process too. The token holds session keys, and
+// with MIT a password: the buffer is overwritten when it is released. What is in
+// a file, a ccache or a keytab, is in the token by its name only; what is in
+// memory is in it whole (MIT), or the ticket-granting ticket of it (Heimdal 7.8,
+// for credentials to initiate with alone). c stays as it is. It may block: MIT
+// may ask a KDC for a credential that was not used yet.
+//
+// Heimdal 7.8 forgets the element for SPNEGO on the way, so that Kerberos is what
+// comes out.
+func (c *Cred) Export() (*Buffer, error) {
+	const op = "gss_export_cred"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	u, err := c.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	s, buf := exportCred(u.h)
+	b := buf.buffer(true)
+	if s.failed() {
+		b.Release()
+		return nil, s.error(op, "")
+	}
+	if b.Len() == 0 {
+		b.Release()
+		return nil, &Error{Op: op, Major: ErrUnavailable, Text: "the library reported success and returned no token: the mechanism cannot export credentials"}
+	}
+	return b, nil
+}
+
+// ImportCred calls gss_import_cred: a credential of the token that Export of the
+// same library returned, which the caller may clear afterwards. The C libraries
+// trust the token: only pass one of this program's own. A token that names files
+// needs them here too.
+func ImportCred(token []byte) (*Cred, error) {
+	const op = "gss_import_cred"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	if len(token) == 0 {
+		return nil, &Error{Op: op, Major: ErrDefectiveToken, Text: "the token is empty"}
+	}
+	if err := checkSize(op, "token", len(token)); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s, h := importCred(token)
+	if s.failed() {
+		if h != nil {
+			releaseCred(h)
+		}
+		return nil, s.error(op, "")
+	}
+	if h == nil {
+		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no credential"}
+	}
+	return newCred(h), nil
+}
