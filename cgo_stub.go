@@ -255,8 +255,8 @@ func krb5ImportCred(ccache, principal, keytab []byte) krb5Result {
 	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func krb5SetAllowableEnctypes(cred unsafe.Pointer, types []int32) status {
-	return status{uint32(ErrUnavailable), 0}
+func krb5SetAllowableEnctypes(cred unsafe.Pointer, types []int32) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
 }
 
 func krb5SetCredRCache(cred unsafe.Pointer, name []byte) krb5Result {

@@ -129,9 +129,8 @@ func krb5ImportCred(ccache, principal, keytab []byte) krb5Result {
 	return goKrb5(C.gssgo_krb5_import_cred(inText(ccache), inText(principal), inText(keytab)))
 }
 
-func krb5SetAllowableEnctypes(cred unsafe.Pointer, types []int32) status {
-	r := C.gssgo_krb5_set_allowable_enctypes(cred, (*C.int32_t)(unsafe.SliceData(types)), C.OM_uint32(len(types)))
-	return status{uint32(r.major), uint32(r.minor)}
+func krb5SetAllowableEnctypes(cred unsafe.Pointer, types []int32) krb5Result {
+	return goKrb5(C.gssgo_krb5_set_allowable_enctypes(cred, (*C.int32_t)(unsafe.SliceData(types)), C.OM_uint32(len(types))))
 }
 
 func krb5SetCredRCache(cred unsafe.Pointer, name []byte) krb5Result {

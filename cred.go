@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -26,6 +27,8 @@ const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
 type Cred struct {
 	c     *cell
 	named bool // it was acquired for a name: see nameless
+
+	restricts atomic.Bool // it changes the thread: see SetAllowableEnctypes
 
 	mu    sync.Mutex // guards what follows: see initiates
 	asked bool

@@ -17,6 +17,13 @@ const NoCIFlagsOption OID = "\x2a\x85\x70\x2b\x0d\x1d"
 // the principal of the service that acts for its client. MIT 1.14 and later.
 const CredImpersonator OID = "\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x0e"
 
+// CredCCache is GSS_KRB5_COPY_CCACHE_X, 1.2.752.43.13.1, a question to a credential
+// that initiates: the name of its ccache. Heimdal alone.
+const CredCCache OID = "\x2a\x85\x70\x2b\x0d\x01"
+
+// enctypesOption is Heimdal's GSS_KRB5_SET_ALLOWABLE_ENCTYPES_X, 1.2.752.43.13.14.
+const enctypesOption OID = "\x2a\x85\x70\x2b\x0d\x0e"
+
 // InquireByOID calls gss_inquire_cred_by_oid: the answers of the elements of c to
 // one question. ErrUnavailable (MIT) or ErrFailure (Heimdal) for a question that
 // none of them knows. MIT and Heimdal.
@@ -84,6 +91,9 @@ func (c *Cred) SetOption(oid OID, value []byte) error {
 		return err
 	}
 	defer u.end()
+	if oid == enctypesOption {
+		c.restricts.Store(heimdal())
+	}
 	if s := setCredOption(u.h, o, value); s.failed() {
 		return s.error(op, "")
 	}

@@ -1,6 +1,8 @@
 package gss
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"runtime"
@@ -173,10 +175,61 @@ type StoreResult struct {
 // ErrDuplicateElement if credentials of that name are there (Heimdal: if they
 // live as long). byDefault makes it the default credential of a store of several.
 // RFC 5588, 4.
+//
+// Heimdal 7.8 stores into the first ccache that has the name of c, those in memory
+// included, such as those of delegated credentials and c's own, which it empties.
+// The default ccache comes before those if it is a FILE: the call is made only if
+// that has the name of c already, and is ErrUnavailable else. CopyCCache writes
+// into any.
 func (c *Cred) Store(usage CredUsage, mech OID, overwrite, byDefault bool) (*StoreResult, error) {
-	return storeElements("gss_store_cred", c, mech, func(cred, mech unsafe.Pointer) credResult {
+	const op = "gss_store_cred"
+	if err := c.storable(op); err != nil {
+		return nil, err
+	}
+	return storeElements(op, c, mech, func(cred, mech unsafe.Pointer) credResult {
 		return storeCred(cred, int32(usage), mech, overwrite, byDefault)
 	})
+}
+
+// storable refuses what Heimdal would store into another credential.
+func (c *Cred) storable(op string) error {
+	if err := available(op); err != nil || !heimdal() {
+		return err
+	}
+	if c == nil {
+		return nil // refused later
+	}
+	refused := &Error{Op: op, Major: ErrUnavailable, Mech: MechKrb5, Text: "not called: Heimdal would store into any ccache of that name in this process: it needs a default ccache that is a FILE and has the name already; or copy into a ccache that is named"}
+	there, err := AcquireCred(nil, 0, []OID{MechKrb5}, UsageInitiate)
+	if err != nil {
+		return refused
+	}
+	defer there.Cred.Release()
+	file, err := there.Cred.InquireByOID(CredCCache)
+	if err != nil || len(file) == 0 || !strings.HasPrefix(string(file[0]), "FILE:") {
+		return refused
+	}
+	var names [2]string
+	for i, x := range []*Cred{c, there.Cred} {
+		info, err := x.Inquire()
+		if err != nil {
+			return err
+		}
+		if info.Name == nil {
+			return nil // to accept with: Heimdal says so
+		}
+		text, _, err := info.Name.Display()
+		info.Name.Release()
+		if err != nil {
+			return err
+		}
+		names[i] = string(text.Bytes())
+		text.Release()
+	}
+	if names[0] != names[1] {
+		return refused
+	}
+	return nil
 }
 
 // StoreInto calls gss_store_cred_into: Store into a store that is given, such as
@@ -237,6 +290,13 @@ func (c *Cred) Export() (*Buffer, error) {
 		return nil, err
 	}
 	defer u.end()
+	if heimdal() {
+		r := inquireCred(u.h, false)
+		releaseOIDSet(r.mechs)
+		if !r.failed() && CredUsage(r.usage) == UsageAccept {
+			return nil, &Error{Op: op, Major: ErrUnavailable, Text: "Heimdal exports credentials to initiate with only"}
+		}
+	}
 	s, buf := exportCred(u.h)
 	b := buf.buffer(true)
 	if s.failed() {
@@ -248,6 +308,47 @@ func (c *Cred) Export() (*Buffer, error) {
 		return nil, &Error{Op: op, Major: ErrUnavailable, Text: "the library reported success and returned no token: the mechanism cannot export credentials"}
 	}
 	return b, nil
+}
+
+// wellFormed reports whether MIT can read a token of Export. Its parts, one for each
+// mechanism, are JSON for Kerberos and tokens of their own for SPNEGO; 1.20 (and
+// src/util/support/json.c of later ones) releases what it never set when the JSON
+// is not complete, and crashes.
+func wellFormed(token []byte, depth int) bool {
+	part := func() ([]byte, bool) {
+		if len(token) < 4 {
+			return nil, false
+		}
+		n := uint64(binary.BigEndian.Uint32(token))
+		if n > uint64(len(token)-4) {
+			return nil, false
+		}
+		p := token[4 : 4+n]
+		token = token[4+n:]
+		return p, true
+	}
+	for len(token) > 0 {
+		mech, ok := part()
+		if !ok {
+			return false
+		}
+		content, ok := part()
+		if !ok {
+			return false
+		}
+		switch OID(mech) {
+		case MechSPNEGO:
+			if depth == 0 || !wellFormed(content, depth-1) {
+				return false
+			}
+		case MechNTLM: // the form is the plugin's
+		default:
+			if !json.Valid(content) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ImportCred calls gss_import_cred: a credential of the token that Export of the
@@ -265,6 +366,9 @@ func ImportCred(token []byte) (*Cred, error) {
 	if err := checkSize(op, "token", len(token)); err != nil {
 		return nil, err
 	}
+	if kind() == KindMIT && !wellFormed(token, 1) {
+		return nil, &Error{Op: op, Major: ErrDefectiveToken, Text: "not called: MIT can crash on a token that is cut or damaged"}
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s, h := importCred(token)
@@ -276,6 +380,9 @@ func ImportCred(token []byte) (*Cred, error) {
 	}
 	if h == nil {
 		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no credential"}
+	}
+	if kind() == KindHeimdal {
+		return heimdalImported(op, h)
 	}
 	return newCred(h), nil
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"unsafe"
 )
 
@@ -18,11 +19,10 @@ type krb5Result struct {
 	status
 	handle  unsafe.Pointer
 	missing string // the function that libkrb5 has not
-	text    string // why libkrb5 failed
+	text    string // why libkrb5 itself failed
 }
 
-// error is that of a call that failed; libkrb5 tells its text where it failed
-// itself.
+// error is that of a call that failed.
 //
 //gss:pinned
 func (r krb5Result) error(op string) error {
@@ -32,7 +32,11 @@ func (r krb5Result) error(op string) error {
 	case r.text != "":
 		return &Error{Op: op, Major: Major(r.major), Minor: r.minor, Mech: MechKrb5, Text: cleanText([]byte(r.text))}
 	}
-	return r.status.error(op, MechKrb5)
+	e := r.status.error(op, MechKrb5)
+	if heimdal() && r.minor > 0 && r.minor < 200 { // 7.8 calls it an unknown code
+		e.Text = syscall.Errno(r.minor).Error()
+	}
+	return e
 }
 
 // terminated is s with a NUL byte.
@@ -59,10 +63,7 @@ func WithCCacheName(name string, f func() error) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+	onItsOwnThread(func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if s := krb5CCacheName(b); s.failed() {
@@ -70,9 +71,20 @@ func WithCCacheName(name string, f func() error) error {
 			return
 		}
 		err = f()
+	})
+	return err
+}
+
+// onItsOwnThread calls f on a thread that ends with it: what f leaves behind in
+// the thread's part of the library goes too.
+func onItsOwnThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good
+		f()
 	}()
 	<-done
-	return err
 }
 
 // CopyCCache calls gss_krb5_copy_ccache: it writes the tickets of c into a ccache,
@@ -164,10 +176,46 @@ func ImportKrb5Cred(ccache, principal, keytab string) (*Cred, error) {
 	return c, nil
 }
 
+// heimdalImported makes a whole credential of h, which Heimdal 7.8 has imported
+// from a token: h never expires, and crashes if its ccache is gone. It is kept
+// with the new one, because it destroys a ccache in memory when it is released.
+//
+//gss:pinned
+func heimdalImported(op string, h unsafe.Pointer) (*Cred, error) {
+	o, err := cOID(op, CredCCache)
+	if err != nil {
+		releaseCred(h)
+		return nil, err
+	}
+	s, set := inquireCredByOID(h, o)
+	parts, err := takeBufferSet(set, false)
+	if s.failed() || err != nil || len(parts) == 0 {
+		releaseCred(h)
+		return nil, &Error{Op: op, Major: ErrDefectiveToken, Mech: MechKrb5, Text: "the credential in the token has no ccache"}
+	}
+	r := krb5ImportCred(append(parts[0], 0), []byte{0}, []byte{0})
+	if r.failed() || r.handle == nil {
+		err := r.error(op)
+		releaseCred(h)
+		return nil, err
+	}
+	c := newCred(r.handle)
+	c.named = true
+	c.c.free = func(whole unsafe.Pointer) {
+		releaseCred(whole)
+		releaseCred(h)
+	}
+	return c, nil
+}
+
 // SetAllowableEnctypes calls gss_krb5_set_allowable_enctypes: the encryption types,
 // by their numbers (RFC 3961), that the keys of contexts which c initiates may
 // have. It changes c for all who use it, and must not be called while somebody
-// does. MIT (which leaves out those that it does not know) and Heimdal.
+// does. The libraries leave out those that they do not know; the error is
+// ErrFailure if they know none. MIT and Heimdal.
+//
+// Heimdal 7.8 keeps the types for all that the thread does from then on: contexts
+// are initiated with c on threads of their own.
 func (c *Cred) SetAllowableEnctypes(types []int32) error {
 	const op = "gss_krb5_set_allowable_enctypes"
 	if err := available(op); err != nil {
@@ -184,8 +232,9 @@ func (c *Cred) SetAllowableEnctypes(types []int32) error {
 		return err
 	}
 	defer u.end()
-	if s := krb5SetAllowableEnctypes(u.h, types); s.failed() {
-		return s.error(op, MechKrb5)
+	c.restricts.Store(heimdal())
+	if r := krb5SetAllowableEnctypes(u.h, types); r.failed() {
+		return r.error(op)
 	}
 	return nil
 }
@@ -261,7 +310,11 @@ func RegisterAcceptorIdentity(keytab string) error {
 // the new credential is released. Tickets that c gets later are not in it. It may
 // block on a KDC. MIT and Heimdal.
 func (c *Cred) ForMechs(mechs []OID) (*CredResult, error) {
-	name := "MEMORY:gss-" + rand.Text()
+	return c.throughCCache("MEMORY:gss-"+rand.Text(), mechs)
+}
+
+// throughCCache is ForMechs with the name of a ccache that is not there yet.
+func (c *Cred) throughCCache(name string, mechs []OID) (*CredResult, error) {
 	if err := c.CopyCCache(name); err != nil {
 		return nil, err
 	}

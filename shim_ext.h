@@ -296,7 +296,7 @@ typedef struct gssgo_krb5 {
     krb5_context context;
 } gssgo_krb5;
 
-/* missing: the function that libkrb5 has not; text: why it failed, to be freed. */
+/* missing: the function that libkrb5 has not; text: why libkrb5 itself failed, to be freed. */
 typedef struct { OM_uint32 major, minor; void *handle; const char *missing; char *text; } gssgo_krb5_result;
 
 static inline void gssgo_krb5_failed(gssgo_krb5 *k, gssgo_krb5_result *r, krb5_error_code code) {
@@ -446,10 +446,29 @@ static inline gssgo_krb5_result gssgo_krb5_import_cred(const char *ccache, const
     return r;
 }
 
-static inline gssgo_status gssgo_krb5_set_allowable_enctypes(void *cred, const int32_t *types, OM_uint32 count) {
-    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
-    if (gssgo_fn.gss_krb5_set_allowable_enctypes)
-        r.major = gssgo_fn.gss_krb5_set_allowable_enctypes(&r.minor, (gss_cred_id_t)cred, count, (krb5_enctype *)types);
+/* Heimdal 7.8 takes any list, and no notice of one in which it knows nothing. */
+static inline gssgo_krb5_result gssgo_krb5_set_allowable_enctypes(void *cred, const int32_t *types, OM_uint32 count) {
+    krb5_error_code (*valid)(krb5_context, krb5_enctype), code = 0;
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    OM_uint32 i;
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_krb5_set_allowable_enctypes)
+        return r;
+    *(void **)&valid = gssgo_mit ? NULL : gssgo_symbol("krb5_enctype_valid");
+    if (valid) {
+        if (!gssgo_krb5_begin(&k, &r))
+            return r;
+        for (i = 0; i < count && (code = valid(k.context, types[i])) != 0; i++)
+            ;
+        if (code)
+            gssgo_krb5_failed(&k, &r, code);
+        k.krb5_free_context(k.context);
+        if (code)
+            return r;
+    }
+    r.major = gssgo_fn.gss_krb5_set_allowable_enctypes(&r.minor, (gss_cred_id_t)cred, count, (krb5_enctype *)types);
     return r;
 }
 
