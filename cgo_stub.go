@@ -195,7 +195,7 @@ func addCredFrom(cred, name, mech unsafe.Pointer, usage int32, initiator, accept
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func addCredWithPassword(cred, name, mech unsafe.Pointer, password []byte, usage int32, initiator, acceptor uint32) credResult {
+func addCredWithPassword(cred, name, mech unsafe.Pointer, password []byte, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
@@ -203,7 +203,7 @@ func acquireCredImpersonateName(impersonator, name unsafe.Pointer, lifetime uint
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func addCredImpersonateName(cred, impersonator, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32) credResult {
+func addCredImpersonateName(cred, impersonator, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 

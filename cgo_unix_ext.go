@@ -43,17 +43,17 @@ func addCredFrom(cred, name, mech unsafe.Pointer, usage int32, initiator, accept
 	return goCred(C.gssgo_add_cred_from(cred, name, mech, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor), inText(store), C.OM_uint32(pairs)))
 }
 
-func addCredWithPassword(cred, name, mech unsafe.Pointer, password []byte, usage int32, initiator, acceptor uint32) credResult {
+func addCredWithPassword(cred, name, mech unsafe.Pointer, password []byte, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
 	p, n := in(password)
-	return goCred(C.gssgo_add_cred_with_password(cred, name, mech, p, n, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor)))
+	return goCred(C.gssgo_add_cred_with_password(cred, name, mech, p, n, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor), cbool(inPlace)))
 }
 
 func acquireCredImpersonateName(impersonator, name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer, usage int32) credResult {
 	return goCred(C.gssgo_acquire_cred_impersonate_name(impersonator, name, C.OM_uint32(lifetime), mechs, C.int(usage)))
 }
 
-func addCredImpersonateName(cred, impersonator, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32) credResult {
-	return goCred(C.gssgo_add_cred_impersonate_name(cred, impersonator, name, mech, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor)))
+func addCredImpersonateName(cred, impersonator, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
+	return goCred(C.gssgo_add_cred_impersonate_name(cred, impersonator, name, mech, C.int(usage), C.OM_uint32(initiator), C.OM_uint32(acceptor), cbool(inPlace)))
 }
 
 func storeCred(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, overwrite, byDefault bool) credResult {

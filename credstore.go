@@ -86,6 +86,31 @@ func addElement(op string, c *Cred, name *Name, mech OID, call func(cred, name, 
 	return res, err
 }
 
+// toAddTo returns what the calls add to with which MIT shares the elements of c
+// between c and the result: a copy of c, in place. inPlace says that it is one.
+//
+//gss:pinned
+func toAddTo(cred unsafe.Pointer) (s status, to unsafe.Pointer, inPlace bool) {
+	if cred == nil || kind() != KindMIT {
+		return status{}, cred, false
+	}
+	s, to = copyCred(cred)
+	return s, to, true
+}
+
+// copyCred copies a credential, as MIT's gss_add_cred does.
+//
+//gss:pinned
+func copyCred(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	s, buf := exportCred(cred)
+	token := buf.buffer(true)
+	defer token.Release()
+	if s.failed() {
+		return s, nil
+	}
+	return importCred(unsafe.Slice((*byte)(buf.p), buf.n))
+}
+
 // AddFrom calls gss_add_cred_from: Add with a credential store instead of the
 // environment, see AcquireCredFrom. It may block on a KDC. MIT 1.11 and later; on
 // Heimdal 7.8 and GNU gss it is ErrUnavailable.
@@ -110,7 +135,15 @@ func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage Cred
 		return nil, err
 	}
 	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
-		return addCredWithPassword(cred, name, mech, password, int32(usage), initiatorLifetime, acceptorLifetime)
+		s, to, inPlace := toAddTo(cred)
+		if s.failed() {
+			return credResult{status: s}
+		}
+		r := addCredWithPassword(to, name, mech, password, int32(usage), initiatorLifetime, acceptorLifetime, inPlace)
+		if r.failed() && inPlace {
+			releaseCred(to)
+		}
+		return r
 	})
 }
 
@@ -159,7 +192,15 @@ func (c *Cred) AddImpersonate(impersonator *Cred, name *Name, mech OID, usage Cr
 	}
 	defer u.end()
 	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
-		return addCredImpersonateName(cred, u.h, name, mech, int32(usage), initiatorLifetime, acceptorLifetime)
+		s, to, inPlace := toAddTo(cred)
+		if s.failed() {
+			return credResult{status: s}
+		}
+		r := addCredImpersonateName(to, u.h, name, mech, int32(usage), initiatorLifetime, acceptorLifetime, inPlace)
+		if r.failed() && inPlace {
+			releaseCred(to)
+		}
+		return r
 	})
 }
 
@@ -180,56 +221,64 @@ type StoreResult struct {
 // included, such as those of delegated credentials and c's own, which it empties.
 // The default ccache comes before those if it is a FILE: the call is made only if
 // that has the name of c already, and is ErrUnavailable else. CopyCCache writes
-// into any.
+// into any. It would also empty a ccache that is stored over itself: there nothing
+// is done.
 func (c *Cred) Store(usage CredUsage, mech OID, overwrite, byDefault bool) (*StoreResult, error) {
 	const op = "gss_store_cred"
-	if err := c.storable(op); err != nil {
+	there, err := c.storable(op)
+	if err != nil {
 		return nil, err
+	}
+	if there && usage == UsageInitiate && (mech == "" || mech == MechKrb5) {
+		if !overwrite {
+			return nil, &Error{Op: op, Major: ErrDuplicateElement, Mech: mech, Text: "it is the default ccache that the credential is from"}
+		}
+		return &StoreResult{Mechs: []OID{MechKrb5}}, nil
 	}
 	return storeElements(op, c, mech, func(cred, mech unsafe.Pointer) credResult {
 		return storeCred(cred, int32(usage), mech, overwrite, byDefault)
 	})
 }
 
-// storable refuses what Heimdal would store into another credential.
-func (c *Cred) storable(op string) error {
-	if err := available(op); err != nil || !heimdal() {
-		return err
-	}
-	if c == nil {
-		return nil // refused later
+// storable refuses what Heimdal would store into another credential. there: c is
+// from the ccache that it would be stored into.
+func (c *Cred) storable(op string) (there bool, err error) {
+	if err := available(op); err != nil || !heimdal() || c == nil {
+		return false, err
 	}
 	refused := &Error{Op: op, Major: ErrUnavailable, Mech: MechKrb5, Text: "not called: Heimdal would store into any ccache of that name in this process: it needs a default ccache that is a FILE and has the name already; or copy into a ccache that is named"}
-	there, err := AcquireCred(nil, 0, []OID{MechKrb5}, UsageInitiate)
+	d, err := AcquireCred(nil, 0, []OID{MechKrb5}, UsageInitiate)
 	if err != nil {
-		return refused
+		return false, refused
 	}
-	defer there.Cred.Release()
-	file, err := there.Cred.InquireByOID(CredCCache)
+	defer d.Cred.Release()
+	file, err := d.Cred.InquireByOID(CredCCache)
 	if err != nil || len(file) == 0 || !strings.HasPrefix(string(file[0]), "FILE:") {
-		return refused
+		return false, refused
 	}
 	var names [2]string
-	for i, x := range []*Cred{c, there.Cred} {
+	for i, x := range []*Cred{c, d.Cred} {
 		info, err := x.Inquire()
 		if err != nil {
-			return err
+			return false, err
 		}
-		if info.Name == nil {
-			return nil // to accept with: Heimdal says so
+		if info.Name == nil || info.Usage == UsageAccept {
+			info.Name.Release()
+			return false, nil // Heimdal says so
 		}
 		text, _, err := info.Name.Display()
 		info.Name.Release()
 		if err != nil {
-			return err
+			return false, err
 		}
 		names[i] = string(text.Bytes())
 		text.Release()
 	}
 	if names[0] != names[1] {
-		return refused
+		return false, refused
 	}
-	return nil
+	own, err := c.InquireByOID(CredCCache)
+	return err == nil && len(own) > 0 && string(own[0]) == string(file[0]), nil
 }
 
 // StoreInto calls gss_store_cred_into: Store into a store that is given, such as

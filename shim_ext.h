@@ -112,8 +112,13 @@ static inline gssgo_cred gssgo_add_cred_from(void *in, void *name, void *mech, i
     return r;
 }
 
+/*
+ * in_place: the element is added to in, which is then the result. Else MIT (1.20 and
+ * later ones, mechglue/g_acquire_cred_with_pw.c and g_acquire_cred_imp_name.c) lets
+ * in and the result have the same elements, for each of them to release.
+ */
 static inline gssgo_cred gssgo_add_cred_with_password(void *in, void *name, void *mech, const unsigned char *password, size_t n, int usage,
-                                                      OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime) {
+                                                      OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime, int in_place) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_buffer_desc pw = gssgo_in(password, n);
@@ -123,9 +128,9 @@ static inline gssgo_cred gssgo_add_cred_with_password(void *in, void *name, void
         return r;
     gssgo_block(&signals);
     r.major = gssgo_fn.gss_add_cred_with_password(&r.minor, (gss_cred_id_t)in, (gss_name_t)name, (gss_OID)mech, &pw, usage, initiator_lifetime, acceptor_lifetime,
-                                                  &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+                                                  in_place ? NULL : &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
     gssgo_unblock(&signals);
-    r.cred = cred;
+    r.cred = !in_place ? cred : (r.major & 0xffff0000u) ? NULL : in;
     r.mechs = actual;
     return r;
 }
@@ -147,7 +152,7 @@ static inline gssgo_cred gssgo_acquire_cred_impersonate_name(void *impersonator,
 }
 
 static inline gssgo_cred gssgo_add_cred_impersonate_name(void *in, void *impersonator, void *name, void *mech, int usage,
-                                                         OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime) {
+                                                         OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime, int in_place) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_cred_id_t cred = NULL;
@@ -156,9 +161,9 @@ static inline gssgo_cred gssgo_add_cred_impersonate_name(void *in, void *imperso
         return r;
     gssgo_block(&signals);
     r.major = gssgo_fn.gss_add_cred_impersonate_name(&r.minor, (gss_cred_id_t)in, (gss_cred_id_t)impersonator, (gss_name_t)name, (gss_OID)mech, usage,
-                                                     initiator_lifetime, acceptor_lifetime, &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+                                                     initiator_lifetime, acceptor_lifetime, in_place ? NULL : &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
     gssgo_unblock(&signals);
-    r.cred = cred;
+    r.cred = !in_place ? cred : (r.major & 0xffff0000u) ? NULL : in;
     r.mechs = actual;
     return r;
 }
