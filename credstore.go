@@ -128,7 +128,9 @@ func (c *Cred) AddFrom(name *Name, mech OID, usage CredUsage, initiatorLifetime,
 
 // AddWithPassword calls gss_add_cred_with_password: Add of initial credentials
 // for name by its password, which the caller may clear afterwards. It may block
-// on a KDC. MIT and Heimdal; on Heimdal it is ErrUnavailable in the cases of Add.
+// on a KDC. Where c has an element for mech, Heimdal puts the new one in its place,
+// and MIT answers ErrDuplicateElement. MIT and Heimdal; on Heimdal it is
+// ErrUnavailable in the cases of Add.
 func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
 	const op = "gss_add_cred_with_password"
 	if err := checkPassword(op, password); err != nil {
