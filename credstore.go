@@ -86,6 +86,31 @@ func addElement(op string, c *Cred, name *Name, mech OID, call func(cred, name, 
 	return res, err
 }
 
+// lifetimeFor is the one lifetime of a call that takes one only, as MIT chooses it
+// from two.
+func lifetimeFor(usage CredUsage, initiator, acceptor uint32) uint32 {
+	switch usage {
+	case UsageInitiate:
+		return initiator
+	case UsageAccept:
+		return acceptor
+	}
+	return max(initiator, acceptor)
+}
+
+// both gives the result of such a call both lifetimes.
+func both(usage CredUsage) func(*CredResult, error) (*CredResult, error) {
+	return func(r *CredResult, err error) (*CredResult, error) {
+		if err == nil && usage != UsageInitiate {
+			r.AcceptorLifetime = r.Lifetime
+		}
+		if err == nil && usage == UsageAccept {
+			r.Lifetime = 0
+		}
+		return r, err
+	}
+}
+
 // toAddTo returns what the calls add to with which MIT shares the elements of c
 // between c and the result: a copy of c, in place. inPlace says that it is one.
 //
@@ -135,6 +160,10 @@ func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage Cred
 	const op = "gss_add_cred_with_password"
 	if err := checkPassword(op, password); err != nil {
 		return nil, err
+	}
+	if c == nil && mech != "" && kind() == KindMIT {
+		// 1.20 loses memory when it starts from no credential; this does the same.
+		return both(usage)(AcquireCredWithPassword(name, password, lifetimeFor(usage, initiatorLifetime, acceptorLifetime), []OID{mech}, usage))
 	}
 	return addElement(op, c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
 		s, to, inPlace := toAddTo(cred)
@@ -187,6 +216,9 @@ func (c *Cred) AddImpersonate(impersonator *Cred, name *Name, mech OID, usage Cr
 	}
 	if name == nil {
 		return nil, &Error{Op: op, Major: ErrBadName, Text: "no name was given"}
+	}
+	if c == nil && mech != "" && kind() == KindMIT { // as AddWithPassword
+		return both(usage)(impersonator.Impersonate(name, lifetimeFor(usage, initiatorLifetime, acceptorLifetime), []OID{mech}, usage))
 	}
 	u, err := impersonator.need(op)
 	if err != nil {

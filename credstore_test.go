@@ -112,6 +112,9 @@ func TestAddWithPasswordOwns(t *testing.T) {
 	}
 	r, err := (*Cred)(nil).AddWithPassword(n, MechKrb5, []byte("a dora's password"), UsageInitiate, 0, 0)
 	check(t, err)
+	if !slices.Equal(r.Mechs, []OID{MechKrb5}) {
+		t.Errorf("from none: for %v", r.Mechs)
+	}
 	r.Cred.Release()
 	if _, err := aliceCred(t).AddWithPassword(n, "", nil, UsageInitiate, 0, 0); !errors.Is(err, ErrBadMech) {
 		t.Error(err)

@@ -223,7 +223,9 @@ func TestRCache(t *testing.T) {
 	if err := accept(c); err != nil {
 		t.Fatal(err)
 	}
-	wantErr(t, "the same token again", accept(c), ErrDuplicateToken)
+	if err := accept(c); err == nil || !strings.Contains(err.Error(), "replay") {
+		t.Errorf("the same token again: %v", err)
+	}
 	o.RCache = "none:"
 	if err := accept(acquire(t, o)); err != nil {
 		t.Errorf("without a replay cache: %v", err)
