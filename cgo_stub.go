@@ -299,8 +299,76 @@ func acquireCredWithPassword(name unsafe.Pointer, password []byte, lifetime uint
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
+func addCredFrom(cred, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32, store []byte, pairs int) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func addCredWithPassword(cred, name, mech unsafe.Pointer, password []byte, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func acquireCredImpersonateName(impersonator, name unsafe.Pointer, lifetime uint32, mechs unsafe.Pointer, usage int32) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func addCredImpersonateName(cred, impersonator, name, mech unsafe.Pointer, usage int32, initiator, acceptor uint32, inPlace bool) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func storeCred(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, overwrite, byDefault bool) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func storeCredInto(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, overwrite, byDefault bool, store []byte, pairs int) credResult {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func exportCred(cred unsafe.Pointer) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func importCred(token []byte) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func setNegMechs(cred, mechs unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func inquireCredByOID(cred, oid unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func setCredOption(cred, oid unsafe.Pointer, value []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
 // ---- contexts: by object identifier, RFC 4401 ----
 
 // ---- messages in parts ----
 
 // ---- Kerberos' own ----
+
+// -- credentials --
+
+func krb5CCacheName(name []byte) status { return status{uint32(ErrUnavailable), 0} }
+
+func krb5CopyCCache(cred unsafe.Pointer, name, principal []byte) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func krb5DestroyCCache(name []byte) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func krb5ImportCred(ccache, principal, keytab []byte) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func krb5SetAllowableEnctypes(cred unsafe.Pointer, types []int32) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func krb5SetCredRCache(cred unsafe.Pointer, name []byte) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func registerAcceptorIdentity(keytab []byte) status { return status{uint32(ErrUnavailable), 0} }

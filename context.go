@@ -243,7 +243,15 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 // Release of its Token. It may block on a KDC; GNU gss (Shishi 1.0.3), if its
 // tickets have expired, on a password that it asks for at the terminal. RFC 2744,
 // 5.19.
-func (x *Ctx) Init(a *InitArgs) (*Step, error) {
+func (x *Ctx) Init(a *InitArgs) (s *Step, err error) {
+	if a.Cred != nil && a.Cred.restricts.Load() {
+		onItsOwnThread(func() { s, err = x.initiate(a) })
+		return s, err
+	}
+	return x.initiate(a)
+}
+
+func (x *Ctx) initiate(a *InitArgs) (*Step, error) {
 	const op = "gss_init_sec_context"
 	if a == nil {
 		a = new(InitArgs)

@@ -2,11 +2,10 @@ package gss
 
 import (
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -28,6 +27,8 @@ const Indefinite uint32 = 0xffffffff // GSS_C_INDEFINITE
 type Cred struct {
 	c     *cell
 	named bool // it was acquired for a name: see nameless
+
+	restricts atomic.Bool // it changes the thread: see SetAllowableEnctypes
 
 	mu    sync.Mutex // guards what follows: see initiates
 	asked bool
@@ -182,18 +183,11 @@ func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*Cr
 // may block on a KDC.
 func AcquireCredFrom(name *Name, lifetime uint32, mechs []OID, usage CredUsage, store map[string]string) (*CredResult, error) {
 	const op = "gss_acquire_cred_from"
-	n := 0
-	for k, v := range store {
-		n += len(k) + len(v) + 2
+	block, err := storeBlock(op, store)
+	if err != nil {
+		return nil, err
 	}
-	block := make([]byte, 0, n)                  // grown, it would leave copies
-	defer func() { clear(block[:cap(block)]) }() // it may hold a password
-	for _, k := range slices.Sorted(maps.Keys(store)) {
-		if k == "" || strings.ContainsRune(k, 0) || strings.ContainsRune(store[k], 0) {
-			return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("credential store: the key %q is empty, or it or its value has a NUL byte", clip(k))}
-		}
-		block = append(append(append(append(block, k...), 0), store[k]...), 0)
-	}
+	defer clear(block) // it may hold a password
 	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredFrom(name, lifetime, mechs, int32(usage), block, len(store))
 	})
@@ -208,8 +202,8 @@ const maxPassword = 4096
 // KDC.
 func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
 	const op = "gss_acquire_cred_with_password"
-	if len(password) > maxPassword {
-		return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("a password of %d bytes: at most %d are passed to the C library", len(password), maxPassword)}
+	if err := checkPassword(op, password); err != nil {
+		return nil, err
 	}
 	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredWithPassword(name, password, lifetime, mechs, int32(usage))

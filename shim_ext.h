@@ -376,7 +376,26 @@ static inline gssgo_u32 gssgo_pname_to_uid(void *name, void *mech) {
 
 /* ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ---- */
 
-/* The store comes as a block of count pairs of NUL-terminated strings. */
+/*
+ * A credential store comes as a block of count pairs of NUL-terminated strings.
+ * The elements are to be freed; NULL: no memory.
+ */
+static inline gss_key_value_element_desc *gssgo_store(gss_key_value_set_desc *store, const char *block, OM_uint32 count) {
+    gss_key_value_element_desc *elements = malloc(((size_t)count + 1) * sizeof *elements);
+    OM_uint32 i;
+    if (!elements)
+        return NULL;
+    for (i = 0; i < count; i++) {
+        elements[i].key = block;
+        block += strlen(block) + 1;
+        elements[i].value = block;
+        block += strlen(block) + 1;
+    }
+    store->count = count;
+    store->elements = elements;
+    return elements;
+}
+
 static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime, void *mechs, int usage, const char *block, OM_uint32 count) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
@@ -384,28 +403,184 @@ static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime,
     gss_key_value_element_desc *elements;
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
-    OM_uint32 i;
     if (!gssgo_fn.gss_acquire_cred_from)
         return r;
-    elements = malloc((count + 1) * sizeof *elements);
+    elements = gssgo_store(&store, block, count);
     if (!elements) {
         r.major = GSSGO_S_FAILURE;
         return r;
     }
-    for (i = 0; i < count; i++) {
-        elements[i].key = block;
-        block += strlen(block) + 1;
-        elements[i].value = block;
-        block += strlen(block) + 1;
-    }
-    store.count = count;
-    store.elements = elements;
     gssgo_block(&signals);
     r.major = gssgo_fn.gss_acquire_cred_from(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, &store, &cred, &actual, &r.lifetime);
     gssgo_unblock(&signals);
     free(elements);
     r.cred = cred;
     r.mechs = actual;
+    return r;
+}
+
+static inline gssgo_cred gssgo_add_cred_from(void *in, void *name, void *mech, int usage, OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime,
+                                             const char *block, OM_uint32 count) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_key_value_set_desc store;
+    gss_key_value_element_desc *elements;
+    gss_cred_id_t cred = NULL;
+    gss_OID_set actual = NULL;
+    if (!gssgo_fn.gss_add_cred_from)
+        return r;
+    elements = gssgo_store(&store, block, count);
+    if (!elements) {
+        r.major = GSSGO_S_FAILURE;
+        return r;
+    }
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_add_cred_from(&r.minor, (gss_cred_id_t)in, (gss_name_t)name, (gss_OID)mech, usage, initiator_lifetime, acceptor_lifetime,
+                                         &store, &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+    gssgo_unblock(&signals);
+    free(elements);
+    r.cred = cred;
+    r.mechs = actual;
+    return r;
+}
+
+/*
+ * in_place: the element is added to in, which is then the result. Else MIT (1.20 and
+ * later ones, mechglue/g_acquire_cred_with_pw.c and g_acquire_cred_imp_name.c) lets
+ * in and the result have the same elements, for each of them to release.
+ */
+static inline gssgo_cred gssgo_add_cred_with_password(void *in, void *name, void *mech, const unsigned char *password, size_t n, int usage,
+                                                      OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime, int in_place) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_buffer_desc pw = gssgo_in(password, n);
+    gss_cred_id_t cred = NULL;
+    gss_OID_set actual = NULL;
+    if (!gssgo_fn.gss_add_cred_with_password)
+        return r;
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_add_cred_with_password(&r.minor, (gss_cred_id_t)in, (gss_name_t)name, (gss_OID)mech, &pw, usage, initiator_lifetime, acceptor_lifetime,
+                                                  in_place ? NULL : &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+    gssgo_unblock(&signals);
+    r.cred = !in_place ? cred : (r.major & 0xffff0000u) ? NULL : in;
+    r.mechs = actual;
+    return r;
+}
+
+static inline gssgo_cred gssgo_acquire_cred_impersonate_name(void *impersonator, void *name, OM_uint32 lifetime, void *mechs, int usage) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_cred_id_t cred = NULL;
+    gss_OID_set actual = NULL;
+    if (!gssgo_fn.gss_acquire_cred_impersonate_name)
+        return r;
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_acquire_cred_impersonate_name(&r.minor, (gss_cred_id_t)impersonator, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage,
+                                                         &cred, &actual, &r.lifetime);
+    gssgo_unblock(&signals);
+    r.cred = cred;
+    r.mechs = actual;
+    return r;
+}
+
+static inline gssgo_cred gssgo_add_cred_impersonate_name(void *in, void *impersonator, void *name, void *mech, int usage,
+                                                         OM_uint32 initiator_lifetime, OM_uint32 acceptor_lifetime, int in_place) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_cred_id_t cred = NULL;
+    gss_OID_set actual = NULL;
+    if (!gssgo_fn.gss_add_cred_impersonate_name)
+        return r;
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_add_cred_impersonate_name(&r.minor, (gss_cred_id_t)in, (gss_cred_id_t)impersonator, (gss_name_t)name, (gss_OID)mech, usage,
+                                                     initiator_lifetime, acceptor_lifetime, in_place ? NULL : &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+    gssgo_unblock(&signals);
+    r.cred = !in_place ? cred : (r.major & 0xffff0000u) ? NULL : in;
+    r.mechs = actual;
+    return r;
+}
+
+/* Heimdal 7.8 adds mech to elements_stored, and crashes if it is GSS_C_NO_OID: mech must be given there. */
+static inline gssgo_cred gssgo_store_cred(void *in, int usage, void *mech, int overwrite, int byDefault) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_OID_set stored = NULL;
+    if (!gssgo_fn.gss_store_cred)
+        return r;
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_store_cred(&r.minor, (gss_cred_id_t)in, usage, (gss_OID)mech, overwrite != 0, byDefault != 0, &stored, &r.usage);
+    gssgo_unblock(&signals);
+    r.mechs = stored;
+    return r;
+}
+
+static inline gssgo_cred gssgo_store_cred_into(void *in, int usage, void *mech, int overwrite, int byDefault, const char *block, OM_uint32 count) {
+    sigset_t signals;
+    gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
+    gss_key_value_set_desc store;
+    gss_key_value_element_desc *elements;
+    gss_OID_set stored = NULL;
+    if (!gssgo_fn.gss_store_cred_into)
+        return r;
+    elements = gssgo_store(&store, block, count);
+    if (!elements) {
+        r.major = GSSGO_S_FAILURE;
+        return r;
+    }
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_store_cred_into(&r.minor, (gss_cred_id_t)in, usage, (gss_OID)mech, overwrite != 0, byDefault != 0, &store, &stored, &r.usage);
+    gssgo_unblock(&signals);
+    free(elements);
+    r.mechs = stored;
+    return r;
+}
+
+static inline gssgo_buf gssgo_export_cred(void *cred) {
+    gssgo_buf r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, NULL, 0};
+    gss_buffer_desc out = {0, NULL};
+    if (!gssgo_fn.gss_export_cred)
+        return r;
+    r.major = gssgo_fn.gss_export_cred(&r.minor, (gss_cred_id_t)cred, &out);
+    r.buf = out.value;
+    r.len = out.length;
+    return r;
+}
+
+static inline gssgo_handle gssgo_import_cred(const unsigned char *tok, size_t n) {
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_buffer_desc in = gssgo_in(tok, n);
+    gss_cred_id_t cred = NULL;
+    if (!gssgo_fn.gss_import_cred)
+        return r;
+    r.major = gssgo_fn.gss_import_cred(&r.minor, &in, &cred);
+    r.handle = cred;
+    return r;
+}
+
+static inline gssgo_status gssgo_set_neg_mechs(void *cred, void *mechs) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    if (gssgo_fn.gss_set_neg_mechs)
+        r.major = gssgo_fn.gss_set_neg_mechs(&r.minor, (gss_cred_id_t)cred, (gss_OID_set)mechs);
+    return r;
+}
+
+static inline gssgo_set gssgo_inquire_cred_by_oid(void *cred, void *oid) {
+    gssgo_set r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_buffer_set_t set = NULL;
+    if (!gssgo_fn.gss_inquire_cred_by_oid)
+        return r;
+    r.major = gssgo_fn.gss_inquire_cred_by_oid(&r.minor, (gss_cred_id_t)cred, (gss_OID)oid, &set);
+    r.set = set;
+    return r;
+}
+
+/* No option that libraries are known to have puts another handle in the place of cred. */
+static inline gssgo_status gssgo_set_cred_option(void *cred, void *oid, const unsigned char *value, size_t n) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gss_buffer_desc in = gssgo_in(value, n);
+    gss_cred_id_t c = (gss_cred_id_t)cred;
+    if (gssgo_fn.gss_set_cred_option)
+        r.major = gssgo_fn.gss_set_cred_option(&r.minor, &c, (gss_OID)oid, &in);
     return r;
 }
 
@@ -430,6 +605,248 @@ static inline gssgo_cred gssgo_acquire_cred_with_password(void *name, const unsi
 /* ---- messages in parts ---- */
 
 /* ---- Kerberos' own ---- */
+
+/* -- credentials -- */
+
+/*
+ * Functions of the libkrb5 that the open library uses: symbols of the library and
+ * of what it depends on. Their types are the same in MIT and Heimdal.
+ */
+#define GSSGO_KRB5_TABLE(F) \
+    F(krb5_error_code, krb5_init_context, (krb5_context *)) \
+    F(void, krb5_free_context, (krb5_context)) \
+    F(krb5_error_code, krb5_cc_resolve, (krb5_context, const char *, krb5_ccache *)) \
+    F(krb5_error_code, krb5_cc_initialize, (krb5_context, krb5_ccache, krb5_principal)) \
+    F(krb5_error_code, krb5_cc_close, (krb5_context, krb5_ccache)) \
+    F(krb5_error_code, krb5_cc_destroy, (krb5_context, krb5_ccache)) \
+    F(krb5_error_code, krb5_kt_resolve, (krb5_context, const char *, krb5_keytab *)) \
+    F(krb5_error_code, krb5_kt_close, (krb5_context, krb5_keytab)) \
+    F(krb5_error_code, krb5_parse_name, (krb5_context, const char *, krb5_principal *)) \
+    F(void, krb5_free_principal, (krb5_context, krb5_principal)) \
+    F(const char *, krb5_get_error_message, (krb5_context, krb5_error_code)) \
+    F(void, krb5_free_error_message, (krb5_context, const char *))
+
+typedef struct gssgo_krb5 {
+#define GSSGO_FIELD(ret, name, args) ret(*name) args;
+    GSSGO_KRB5_TABLE(GSSGO_FIELD)
+#undef GSSGO_FIELD
+    krb5_context context;
+} gssgo_krb5;
+
+/* missing: the function that libkrb5 has not; text: why libkrb5 itself failed, to be freed. */
+typedef struct { OM_uint32 major, minor; void *handle; const char *missing; char *text; } gssgo_krb5_result;
+
+static inline void gssgo_krb5_failed(gssgo_krb5 *k, gssgo_krb5_result *r, krb5_error_code code) {
+    const char *text = k->krb5_get_error_message(k->context, code);
+    r->major = GSSGO_S_FAILURE;
+    r->minor = (OM_uint32)code;
+    if (text) {
+        r->text = strdup(text);
+        k->krb5_free_error_message(k->context, text);
+    }
+}
+
+/* Binds the table and makes a context; 0 on failure. */
+static inline int gssgo_krb5_begin(gssgo_krb5 *k, gssgo_krb5_result *r) {
+    krb5_error_code code;
+    memset(k, 0, sizeof *k);
+    memset(r, 0, sizeof *r);
+    r->major = GSSGO_S_UNAVAILABLE;
+#define GSSGO_BIND(ret, name, args)                \
+    *(void **)&k->name = gssgo_symbol(#name);      \
+    if (!k->name) {                                \
+        r->missing = #name;                        \
+        return 0;                                  \
+    }
+    GSSGO_KRB5_TABLE(GSSGO_BIND)
+#undef GSSGO_BIND
+    code = k->krb5_init_context(&k->context);
+    if (code) {
+        k->context = NULL;
+        gssgo_krb5_failed(k, r, code);
+        return 0;
+    }
+    r->major = 0;
+    return 1;
+}
+
+/* NULL for an empty name, and on failure, which r tells. */
+static inline krb5_ccache gssgo_krb5_ccache(gssgo_krb5 *k, gssgo_krb5_result *r, const char *name) {
+    krb5_ccache cc = NULL;
+    krb5_error_code code = *name && !r->major ? k->krb5_cc_resolve(k->context, name, &cc) : 0;
+    if (!code)
+        return cc;
+    gssgo_krb5_failed(k, r, code);
+    return NULL;
+}
+
+static inline krb5_keytab gssgo_krb5_keytab(gssgo_krb5 *k, gssgo_krb5_result *r, const char *name) {
+    krb5_keytab kt = NULL;
+    krb5_error_code code = *name && !r->major ? k->krb5_kt_resolve(k->context, name, &kt) : 0;
+    if (!code)
+        return kt;
+    gssgo_krb5_failed(k, r, code);
+    return NULL;
+}
+
+static inline krb5_principal gssgo_krb5_principal(gssgo_krb5 *k, gssgo_krb5_result *r, const char *name) {
+    krb5_principal p = NULL;
+    krb5_error_code code = *name && !r->major ? k->krb5_parse_name(k->context, name, &p) : 0;
+    if (!code)
+        return p;
+    gssgo_krb5_failed(k, r, code);
+    return NULL;
+}
+
+/* Of the calling thread. name is not NULL: Heimdal 7.8 looks at it. */
+static inline gssgo_status gssgo_krb5_ccache_name(const char *name) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    if (gssgo_fn.gss_krb5_ccache_name)
+        r.major = gssgo_fn.gss_krb5_ccache_name(&r.minor, name, NULL);
+    return r;
+}
+
+/* principal is the client's: MIT copies into a cache that was initialized, Heimdal does that itself. */
+static inline gssgo_krb5_result gssgo_krb5_copy_ccache(void *cred, const char *name, const char *principal) {
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    krb5_ccache cc;
+    krb5_principal p;
+    krb5_error_code code;
+    if (!gssgo_fn.gss_krb5_copy_ccache) {
+        memset(&r, 0, sizeof r);
+        r.major = GSSGO_S_UNAVAILABLE;
+        return r;
+    }
+    if (!gssgo_krb5_begin(&k, &r))
+        return r;
+    cc = gssgo_krb5_ccache(&k, &r, name);
+    p = gssgo_krb5_principal(&k, &r, principal);
+    if (!r.major && (code = k.krb5_cc_initialize(k.context, cc, p)) != 0)
+        gssgo_krb5_failed(&k, &r, code);
+    if (!r.major)
+        r.major = gssgo_fn.gss_krb5_copy_ccache(&r.minor, (gss_cred_id_t)cred, cc);
+    if (p)
+        k.krb5_free_principal(k.context, p);
+    if (cc)
+        k.krb5_cc_close(k.context, cc);
+    k.krb5_free_context(k.context);
+    return r;
+}
+
+static inline gssgo_krb5_result gssgo_krb5_destroy_ccache(const char *name) {
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    krb5_ccache cc;
+    krb5_error_code code;
+    if (!gssgo_krb5_begin(&k, &r))
+        return r;
+    cc = gssgo_krb5_ccache(&k, &r, name);
+    if (cc && (code = k.krb5_cc_destroy(k.context, cc)) != 0)
+        gssgo_krb5_failed(&k, &r, code);
+    k.krb5_free_context(k.context);
+    return r;
+}
+
+/* An empty string is none. Both libraries make handles of their own from the names of what they get. */
+static inline gssgo_krb5_result gssgo_krb5_import_cred(const char *ccache, const char *principal, const char *keytab) {
+    sigset_t signals;
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    krb5_ccache cc;
+    krb5_principal p;
+    krb5_keytab kt;
+    gss_cred_id_t cred = NULL;
+    if (!gssgo_fn.gss_krb5_import_cred) {
+        memset(&r, 0, sizeof r);
+        r.major = GSSGO_S_UNAVAILABLE;
+        return r;
+    }
+    if (!gssgo_krb5_begin(&k, &r))
+        return r;
+    cc = gssgo_krb5_ccache(&k, &r, ccache);
+    p = gssgo_krb5_principal(&k, &r, principal);
+    kt = gssgo_krb5_keytab(&k, &r, keytab);
+    if (!r.major) {
+        gssgo_block(&signals);
+        r.major = gssgo_fn.gss_krb5_import_cred(&r.minor, cc, p, kt, &cred);
+        gssgo_unblock(&signals);
+    }
+    if (kt)
+        k.krb5_kt_close(k.context, kt);
+    if (p)
+        k.krb5_free_principal(k.context, p);
+    if (cc)
+        k.krb5_cc_close(k.context, cc);
+    k.krb5_free_context(k.context);
+    r.handle = cred;
+    return r;
+}
+
+/* Heimdal 7.8 takes any list, and no notice of one in which it knows nothing. */
+static inline gssgo_krb5_result gssgo_krb5_set_allowable_enctypes(void *cred, const int32_t *types, OM_uint32 count) {
+    krb5_error_code (*valid)(krb5_context, krb5_enctype), code = 0;
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    OM_uint32 i;
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_krb5_set_allowable_enctypes)
+        return r;
+    *(void **)&valid = gssgo_mit ? NULL : gssgo_symbol("krb5_enctype_valid");
+    if (valid) {
+        if (!gssgo_krb5_begin(&k, &r))
+            return r;
+        for (i = 0; i < count && (code = valid(k.context, types[i])) != 0; i++)
+            ;
+        if (code)
+            gssgo_krb5_failed(&k, &r, code);
+        k.krb5_free_context(k.context);
+        if (code)
+            return r;
+    }
+    r.major = gssgo_fn.gss_krb5_set_allowable_enctypes(&r.minor, (gss_cred_id_t)cred, count, (krb5_enctype *)types);
+    return r;
+}
+
+/* The credential owns the replay cache once it has it. MIT alone, whose k5_rc_resolve is not in its headers. */
+static inline gssgo_krb5_result gssgo_krb5_set_cred_rcache(void *cred, const char *name) {
+    krb5_error_code (*resolve)(krb5_context, const char *, krb5_rcache *);
+    void (*close)(krb5_context, krb5_rcache);
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    krb5_rcache rc = NULL;
+    krb5_error_code code;
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_krb5_set_cred_rcache)
+        return r;
+    *(void **)&resolve = gssgo_symbol("k5_rc_resolve");
+    *(void **)&close = gssgo_symbol("k5_rc_close");
+    if (!resolve || !close) {
+        r.missing = resolve ? "k5_rc_close" : "k5_rc_resolve";
+        return r;
+    }
+    if (!gssgo_krb5_begin(&k, &r))
+        return r;
+    code = resolve(k.context, name, &rc);
+    if (code)
+        gssgo_krb5_failed(&k, &r, code);
+    else if ((r.major = gssgo_fn.gss_krb5_set_cred_rcache(&r.minor, (gss_cred_id_t)cred, rc)) != 0)
+        close(k.context, rc);
+    k.krb5_free_context(k.context);
+    return r;
+}
+
+/* An empty keytab is the default again: NULL for MIT, while Heimdal 7.8 crashes on that. MIT has the second name only. */
+static inline gssgo_status gssgo_register_acceptor_identity(const char *keytab) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    if (gssgo_fn.gsskrb5_register_acceptor_identity)
+        r.major = gssgo_fn.gsskrb5_register_acceptor_identity(keytab);
+    else if (gssgo_fn.krb5_gss_register_acceptor_identity)
+        r.major = gssgo_fn.krb5_gss_register_acceptor_identity(*keytab ? keytab : NULL);
+    return r;
+}
 
 /* ---- the library itself ---- */
 

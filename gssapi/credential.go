@@ -1,6 +1,7 @@
 package gssapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,9 +77,52 @@ type CredentialOptions struct {
 	// its key password. The empty password is none. With Heimdal 7.8 the
 	// credential is for Kerberos, and not for SPNEGO.
 	Password string `json:"-"`
+	// CCache is a Kerberos ccache to initiate from, such as "FILE:/tmp/cc" or
+	// "MEMORY:name", in place of the process' default one. It works where there is no
+	// Store too (Heimdal 7.8), and not together with one. MIT and Heimdal.
+	CCache string
+	// NegMechs are the mechanisms that SPNEGO may negotiate with the credential, in
+	// the order of preference; none: those that it has. ErrUnavailable on libraries
+	// without gss_set_neg_mechs (Heimdal 7.8, GNU gss), and for a credential that is
+	// not for SPNEGO.
+	NegMechs []OID
+	// Enctypes are the Kerberos encryption types (RFC 3961, by number: 18 is
+	// aes256-cts-hmac-sha1-96) that contexts may have which are initiated with the
+	// credential; none: the library's. MIT overlooks those that it does not know. MIT
+	// and Heimdal.
+	Enctypes []int32
+	// NoCIFlags takes confidentiality and integrity out of what Kerberos asks for,
+	// unless the context's Flags have them, for servers that mind. Contexts of this
+	// package have both by default: see InitiatorOptions.Without. MIT 1.14 and later,
+	// and Heimdal.
+	NoCIFlags bool
+	// RCache is the replay cache of a credential to accept with, for Kerberos alone
+	// (Mechs), such as "none:" or "file2:/var/tmp/app". MIT 1.18 and later.
+	RCache string
+	// Options are set last, in this order, with gss_set_cred_option. MIT and Heimdal.
+	Options []CredentialOption
+	// Impersonator is for Add alone: the credential of a service, with which a
+	// credential in the name of its client Name is got, see Impersonate. MIT.
+	Impersonator *Credential
 	// Trace is told how it was acquired, and of its calls that block.
 	Trace *Trace
 }
+
+// CredentialOption is an option of a credential that its mechanism defines.
+type CredentialOption struct {
+	// OID says which. Those of MIT whose value is a pointer are refused.
+	OID OID
+	// Value, in the form that the option has. It is not printed.
+	Value []byte `json:"-"`
+}
+
+// String tells which option it is, and the length of its value.
+func (o CredentialOption) String() string {
+	return fmt.Sprintf("%v (%d bytes)", o.OID, len(o.Value))
+}
+
+// GoString is String: %#v does not print the value either.
+func (o CredentialOption) GoString() string { return o.String() }
 
 // redactStore is a credential store without the password.
 func redactStore(store map[string]string) string {
@@ -98,7 +142,24 @@ func (o CredentialOptions) redacted() string {
 	if o.Password != "" {
 		password = "(redacted)"
 	}
-	return fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:[%s] Password:%s}", o.Name, o.Mechs, o.Usage, o.Lifetime, redactStore(o.Store), password)
+	s := fmt.Sprintf("{Name:%v Mechs:%v Usage:%v Lifetime:%v Store:[%s] Password:%s", o.Name, o.Mechs, o.Usage, o.Lifetime, redactStore(o.Store), password)
+	for _, f := range []struct {
+		name  string
+		value any
+		set   bool
+	}{
+		{"CCache", o.CCache, o.CCache != ""},
+		{"NegMechs", o.NegMechs, len(o.NegMechs) > 0},
+		{"Enctypes", o.Enctypes, len(o.Enctypes) > 0},
+		{"NoCIFlags", o.NoCIFlags, o.NoCIFlags},
+		{"RCache", o.RCache, o.RCache != ""},
+		{"Options", o.Options, len(o.Options) > 0},
+	} {
+		if f.set {
+			s += fmt.Sprintf(" %s:%v", f.name, f.value)
+		}
+	}
+	return s + "}"
 }
 
 // Format prints the options for every verb, without the password.
@@ -153,6 +214,9 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Impersonator != nil {
+		return nil, refuse(op, ErrFailure, "an Impersonator is for Add: call its Impersonate")
+	}
 	name, mechs, usage := o.Name.thin(), slices.Clone(o.Mechs), o.Usage.thin()
 	call := func([]byte) (*gss.CredResult, error) { return gss.AcquireCred(name, lifetime, mechs, usage) }
 	var password []byte
@@ -184,6 +248,19 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 			return gss.AcquireCredWithPassword(name, password, lifetime, mechs, usage)
 		}
 	}
+	if o.CCache != "" {
+		if o.Store != nil || o.Password != "" || o.Usage == Accept {
+			return nil, refuse(op, ErrFailure, "a CCache is to initiate with, and goes with neither Store nor Password")
+		}
+		ccache, there := o.CCache, call
+		call = func([]byte) (r *gss.CredResult, err error) {
+			err = gss.WithCCacheName(ccache, func() (err error) {
+				r, err = there(nil)
+				return err
+			})
+			return r, err
+		}
+	}
 	g := acquiring
 	if o.Usage == Accept {
 		g = accepting // no KDC is asked
@@ -193,8 +270,20 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 
 // acquire makes a call that returns a credential.
 func (o *CredentialOptions) acquire(ctx context.Context, g *gate, op string, password []byte, call func(password []byte) (*gss.CredResult, error)) (*Credential, error) {
+	tune := o.tuning()
 	b := blocking[*gss.CredResult]{
-		gate: g, trace: o.Trace.orNone(), event: Event{Op: op, Name: o.Name}, input: password, call: call,
+		gate: g, trace: o.Trace.orNone(), event: Event{Op: op, Name: o.Name}, input: password,
+		call: func(password []byte) (*gss.CredResult, error) {
+			r, err := call(password)
+			if err != nil {
+				return nil, err
+			}
+			if err := tune(r.Cred); err != nil {
+				r.Cred.Release()
+				return nil, err
+			}
+			return r, nil
+		},
 		discard: func(r *gss.CredResult) {
 			if r != nil {
 				r.Cred.Release()
@@ -213,6 +302,41 @@ func (o *CredentialOptions) acquire(ctx context.Context, g *gate, op string, pas
 		return nil, err
 	}
 	return wrapCred(r.Cred, o.Trace), nil
+}
+
+// tuning sets the options of a credential that nobody else has yet.
+func (o *CredentialOptions) tuning() func(*gss.Cred) error {
+	neg, enctypes, noCI, rcache := slices.Clone(o.NegMechs), slices.Clone(o.Enctypes), o.NoCIFlags, o.RCache
+	var options []CredentialOption
+	if noCI {
+		options = append(options, CredentialOption{OID: gss.NoCIFlagsOption})
+	}
+	for _, p := range o.Options {
+		options = append(options, CredentialOption{p.OID, bytes.Clone(p.Value)})
+	}
+	return func(c *gss.Cred) error {
+		if len(neg) > 0 {
+			if err := c.SetNegMechs(neg); err != nil {
+				return err
+			}
+		}
+		if len(enctypes) > 0 {
+			if err := c.SetAllowableEnctypes(enctypes); err != nil {
+				return err
+			}
+		}
+		if rcache != "" {
+			if err := c.SetRCache(rcache); err != nil {
+				return err
+			}
+		}
+		for _, p := range options {
+			if err := c.SetOption(p.OID, p.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // store is the Store as it goes to C.
@@ -280,20 +404,51 @@ func (o *CredentialOptions) check(ctx context.Context, op string) (lifetime uint
 }
 
 // Add returns a credential that has what c has and one element more: that of o,
-// which names exactly one mechanism and has neither Store nor Password. Without a
-// Name it is of c's name. c is not changed. It may ask a KDC; ctx is as for
-// Acquire. RFC 2744, 5.3.
+// which names exactly one mechanism. Without a Name it is of c's name. c is not
+// changed. It may ask a KDC; ctx is as for Acquire. RFC 2744, 5.3.
+//
+// A Store, a Password or an Impersonator (with a Name) say where from, one of
+// them; a CCache does not. ErrUnavailable for what the library cannot do: a Store
+// or an Impersonator on Heimdal 7.8, and there SPNEGO, and c to accept as any
+// service.
 func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	const op = "Add"
-	if c == nil || o == nil || len(o.Mechs) != 1 || o.Store != nil || o.Password != "" {
-		return nil, refuse(op, ErrFailure, "it takes a credential, and options with exactly one mechanism and neither Store nor Password")
+	if c == nil || o == nil || len(o.Mechs) != 1 || o.CCache != "" {
+		return nil, refuse(op, ErrFailure, "it takes a credential, and options with exactly one mechanism and no CCache")
 	}
 	lifetime, err := o.check(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	name, mech, usage := o.Name.thin(), o.Mechs[0], o.Usage.thin()
-	return o.acquire(ctx, acquiring, op, nil, func([]byte) (*gss.CredResult, error) {
+	name, mech, usage, impersonator := o.Name.thin(), o.Mechs[0], o.Usage.thin(), o.Impersonator
+	call := func(name *gss.Name, _ []byte) (*gss.CredResult, error) {
+		return c.thin().Add(name, mech, usage, lifetime, lifetime)
+	}
+	var password []byte
+	switch {
+	case impersonator != nil:
+		if o.Name == nil || o.Store != nil || o.Password != "" {
+			return nil, refuse(op, ErrBadName, "an Impersonator needs a Name, of its client, and neither Store nor Password")
+		}
+		call = func(name *gss.Name, _ []byte) (*gss.CredResult, error) {
+			return c.thin().AddImpersonate(impersonator.thin(), name, mech, usage, lifetime, lifetime)
+		}
+	case o.Store != nil:
+		store, err := o.store(op)
+		if err != nil {
+			return nil, err
+		}
+		call = func(name *gss.Name, _ []byte) (*gss.CredResult, error) {
+			return c.thin().AddFrom(name, mech, usage, lifetime, lifetime, store)
+		}
+	case o.Password != "":
+		password = []byte(o.Password)
+		defer clear(password)
+		call = func(name *gss.Name, password []byte) (*gss.CredResult, error) {
+			return c.thin().AddWithPassword(name, mech, password, usage, lifetime, lifetime)
+		}
+	}
+	return o.acquire(ctx, acquiring, op, password, func(password []byte) (*gss.CredResult, error) {
 		name := name
 		if name == nil {
 			// The same identity; for the library it would be the default one.
@@ -304,7 +459,7 @@ func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential
 			defer i.Name.Release()
 			name = i.Name
 		}
-		return c.thin().Add(name, mech, usage, lifetime, lifetime)
+		return call(name, password)
 	})
 }
 

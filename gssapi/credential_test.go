@@ -303,7 +303,7 @@ func TestAddCredential(t *testing.T) {
 	})
 	_, err = both.Add(t.Context(), &CredentialOptions{Mechs: []OID{MechKrb5}})
 	wantErr(t, "an element that is there", err, ErrDuplicateElement)
-	for _, o := range []*CredentialOptions{nil, {}, {Mechs: []OID{MechKrb5, MechSPNEGO}}, {Mechs: []OID{MechKrb5}, Password: "x"}, {Mechs: []OID{MechKrb5}, Store: map[string]string{}}} {
+	for _, o := range []*CredentialOptions{nil, {}, {Mechs: []OID{MechKrb5, MechSPNEGO}}, {Mechs: []OID{MechKrb5}, CCache: "FILE:/x"}, {Mechs: []OID{MechKrb5}, Store: map[string]string{}}} {
 		_, err := both.Add(t.Context(), o)
 		wantErr(t, fmt.Sprintf("Add(%v)", o), err, ErrFailure)
 	}

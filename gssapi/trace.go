@@ -19,7 +19,8 @@ import (
 //
 // [LogTrace] makes one that logs.
 type Trace struct {
-	// Acquired tells of a credential: the end of Acquire or Add.
+	// Acquired tells of a credential: the end of Acquire, Add, AcquireKrb5,
+	// Impersonate or ForSPNEGO.
 	Acquired func(Event)
 	// Stepped tells of one leg of a handshake: the end of a Step.
 	Stepped func(Event)
