@@ -233,19 +233,22 @@ func (x *Ctx) UnwrapIOV(iov []IOVBuffer) (encrypted bool, qop uint32, err error)
 	if types&(1<<IOVHeader|1<<IOVPadding|1<<IOVTrailer) != 0 {
 		return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a stream has header, padding and trailer in it"}
 	}
+	stream := part(iov, IOVStream).Data
 	var data *IOVBuffer
 	for i := range iov {
-		if iov[i].Type == IOVData {
-			if data != nil {
-				return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a stream has one part of data"}
-			}
-			data = &iov[i]
+		switch b := &iov[i]; {
+		case b.Type == IOVSignOnly && overlap(b.Data, stream):
+			return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a sign-only part lies on the stream"}
+		case b.Type == IOVData && data != nil:
+			return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a stream has one part of data"}
+		case b.Type == IOVData:
+			data = b
 		}
 	}
 	if data == nil {
 		return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a stream needs a part of type data, for the message"}
 	}
-	t, err := x.split(u, op, part(iov, IOVStream).Data)
+	t, err := x.split(u, op, stream)
 	if err != nil {
 		return false, 0, err
 	}
@@ -259,9 +262,6 @@ func (x *Ctx) UnwrapIOV(iov []IOVBuffer) (encrypted bool, qop uint32, err error)
 			at = len(parts)
 			parts = append(parts, IOVBuffer{IOVData, t.data})
 		case IOVSignOnly:
-			if overlap(b.Data, part(iov, IOVStream).Data) {
-				return false, 0, &Error{Op: op, Major: ErrFailure, Text: "a sign-only part lies on the stream"}
-			}
 			parts = append(parts, b)
 		}
 	}
