@@ -158,7 +158,8 @@ func part(iov []IOVBuffer, t IOVType) *IOVBuffer {
 // number. MIT 1.7, Heimdal 1.3.
 func (x *Ctx) WrapIOVLength(conf bool, qop uint32, iov []IOVBuffer) (lengths [MaxIOV]int, err error) {
 	const op = "gss_wrap_iov_length"
-	if _, err := checkIOV(op, iov, iovInTokens, 1<<IOVHeader); err != nil {
+	types, err := checkIOV(op, iov, iovInTokens, 1<<IOVHeader)
+	if err != nil {
 		return lengths, err
 	}
 	u, err := x.begin(op, true)
@@ -166,6 +167,12 @@ func (x *Ctx) WrapIOVLength(conf bool, qop uint32, iov []IOVBuffer) (lengths [Ma
 		return lengths, err
 	}
 	defer u.end()
+	if kind() == KindMIT && types&(1<<IOVPadding) == 0 {
+		// Where MIT 1.20 (k5sealiov.c) needs one, it aborts without it.
+		if r, err := x.measure(u, conf, nil); err == nil && r.padding > 0 {
+			return lengths, &Error{Op: op, Major: ErrFailure, Text: "a part of type padding is needed under keys of this enctype"}
+		}
+	}
 	r := wrapIOVLength(u.h, conf, qop, iov)
 	if err := r.check(op); err != nil {
 		return lengths, err
