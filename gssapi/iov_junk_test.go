@@ -179,6 +179,12 @@ func testIOVDamaged(t *testing.T, name string, from, to *Context, p Protection) 
 			bad[k].Data = append(bad[k].Data, 'x')
 			try(fmt.Sprintf("part %d with a byte more", k), bad)
 		}
+		if form == "parts" && name != "DCE" {
+			bad := cloneIOV(parts) // some of the data as padding
+			bad[2].Data = slices.Concat(bad[1].Data[5:], bad[2].Data)
+			bad[1].Data = bad[1].Data[:5]
+			try("a long padding", bad)
+		}
 		// The numbers in a header of RFC 4121: extra bytes and rotation.
 		for k, at := range map[string]int{"extra": 4, "rotated": 6} {
 			for _, n := range []uint16{0, 1, 4, 11, 12, 15, 16, 17, 20, 27, 28, 29, 32, 44, 60, 61, 100, 300, 1000, 0x7fff, 0x8000, 0xffff} {
