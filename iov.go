@@ -281,6 +281,9 @@ func (x *Ctx) UnwrapIOV(iov []IOVBuffer) (encrypted bool, qop uint32, err error)
 	return encrypted, qop, err
 }
 
+// badIntegrity is KRB5KRB_AP_ERR_BAD_INTEGRITY, -1765328353.
+const badIntegrity = 1<<32 - 1765328353
+
 // unwrapParts makes the call. The caller has checked the parts.
 //
 //gss:pinned
@@ -294,6 +297,9 @@ func (x *Ctx) unwrapParts(u use, op string, iov []IOVBuffer) (encrypted bool, qo
 			if iov[i].Type == IOVData {
 				clear(iov[i].Data)
 			}
+		}
+		if e, ok := err.(*Error); ok && heimdal() && e.Major == ErrFailure && e.Minor == badIntegrity {
+			e.Major = ErrBadMIC // Heimdal 7.8 says so of what Unwrap takes, and not of parts
 		}
 		return false, 0, err
 	}
