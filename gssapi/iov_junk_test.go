@@ -24,8 +24,7 @@ type arena struct {
 const gap = 64
 
 func newArena(n int) *arena {
-	a := &arena{mem: bytes.Repeat([]byte{0xa5}, n), next: gap}
-	return a
+	return &arena{mem: bytes.Clone(clean[:n]), next: gap}
 }
 
 func (a *arena) part(n int) []byte {
@@ -35,15 +34,15 @@ func (a *arena) part(n int) []byte {
 	return a.mem[from : from+n : from+n]
 }
 
-// damaged returns where the first byte is that is in no part and was changed, or
-// -1.
+// clean is what no part has been written to.
+var clean = bytes.Repeat([]byte{0xa5}, 4096)
+
+// damaged returns where there is a gap that was changed, or -1.
 func (a *arena) damaged() int {
 	at := 0
 	for _, u := range append(a.used, [2]int{len(a.mem), len(a.mem)}) {
-		for ; at < u[0]; at++ {
-			if a.mem[at] != 0xa5 {
-				return at
-			}
+		if !bytes.Equal(a.mem[at:u[0]], clean[:u[0]-at]) {
+			return at
 		}
 		at = u[1]
 	}
@@ -157,7 +156,7 @@ func testIOVDamaged(t *testing.T, name string, from, to *Context, p Protection) 
 				t.Errorf("%s, %s, %v, %s: the message is there after an error", name, form, p, what)
 			}
 			if at := a.damaged(); at >= 0 {
-				t.Errorf("%s, %s, %v, %s: byte %d was changed, which is in no part", name, form, p, what, at)
+				t.Errorf("%s, %s, %v, %s: there was written behind byte %d, which is in no part", name, form, p, what, at)
 			}
 		}
 		try("as it is", parts)
@@ -165,6 +164,9 @@ func testIOVDamaged(t *testing.T, name string, from, to *Context, p Protection) 
 			n := len(parts[k].Data)
 			for at := range n {
 				for bit := range 8 {
+					if (raceBuild || asanBuild) && bit != at%8 {
+						continue // for time's sake
+					}
 					bad := cloneIOV(parts)
 					bad[k].Data[at] ^= 1 << bit
 					try(fmt.Sprintf("bit %d of byte %d of part %d", bit, at, k), bad)
@@ -229,7 +231,11 @@ func TestIOVJunk(t *testing.T) {
 			"\x04\x04\x00\xff\xff\xff\xff\xff", "\x04\x04\x04\xff\xff\xff\xff\xff", "\x60\x2b\x06\x09" + string(MechKrb5) + "\x02\x01\x11\x00\x10\x00\xff\xff",
 			"\x60\x2b\x06\x09" + string(MechKrb5) + "\x01\x01\x11\x00\xff\xff\xff\xff", "\x02\x01\x11\x00\x10\x00\xff\xff", "\x60\x82\xff\xff\x06\x09", "\x60\x84\xff\xff\xff\xff\x06",
 		}
-		for n := range 6000 {
+		times := 6000
+		if raceBuild || asanBuild {
+			times = 1000
+		}
+		for n := range times {
 			for _, name := range []string{"krb5", "SPNEGO", "DCE"} {
 				c := pairs[name][n%2]
 				a := newArena(2500)
@@ -272,7 +278,7 @@ func TestIOVJunk(t *testing.T) {
 					t.Errorf("%d: %s took junk: %x", n, what, before)
 				}
 				if at := a.damaged(); at >= 0 {
-					t.Errorf("%d: %s changed byte %d, which is in no part", n, what, at)
+					t.Errorf("%d: %s wrote behind byte %d, which is in no part", n, what, at)
 				}
 				for k := range iov {
 					if iov[k].Type == IOVSignOnly && !bytes.Equal(iov[k].Data, before[k].Data) {

@@ -114,6 +114,10 @@ func TestIOVPeers(t *testing.T) {
 
 // runPeer is one process of TestIOVPeers. The initiator also talks to itself.
 func runPeer(t *testing.T, role, enctype string) {
+	longest := 1 << 21
+	if raceBuild || asanBuild {
+		longest = 1 << 16 // for time's sake
+	}
 	conn := &peerConn{t, gob.NewEncoder(os.NewFile(4, "out")), gob.NewDecoder(os.NewFile(3, "in"))}
 	for _, dce := range []bool{false, true} {
 		io := &InitiatorOptions{Without: unordered}
@@ -140,7 +144,7 @@ func runPeer(t *testing.T, role, enctype string) {
 			}
 		}
 		ask := func() {
-			eachMessage(t, c, 1<<21, dce, enctype, func(m peerMessage) {
+			eachMessage(t, c, longest, dce, enctype, func(m peerMessage) {
 				conn.send(m)
 				if complaint := conn.receive().Complaint; complaint != "" {
 					t.Errorf("%s: %d bytes, %v: %s", m.What, m.N, m.Protection, complaint)

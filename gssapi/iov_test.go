@@ -54,7 +54,7 @@ func TestIOV(t *testing.T) {
 	needsIOV(t)
 	eachMech(t, func(t *testing.T, mech OID) {
 		eachSide(t, &InitiatorOptions{Mech: mech}, func(t *testing.T, c, peer *Context) {
-			for _, n := range iovSizes {
+			for _, n := range iovSizes[:len(iovSizes)-1] { // the longest are for TestIOVPeers
 				for _, p := range []Protection{Private, Integrity} {
 					msg := text(n)
 					check := func(what string, got []byte, q Protection, err error) {
