@@ -487,7 +487,7 @@ func rotate(b []byte, n int) {
 // error is ErrFailure if there is less. It is not for contexts with FlagDCEStyle.
 // On an error after the call the contents of buf are undefined.
 //
-// It is the fastest way to send: no memory is copied or allocated, and there is one
+// It spares what Wrap copies and the library allocates there, and there is one
 // crossing into C (two for the first message, and with enctypes older than AES).
 func (x *Ctx) WrapAround(buf []byte, start, end int, associated []byte, conf bool, qop uint32) (from, to int, encrypted bool, err error) {
 	const op = "gss_wrap_iov"

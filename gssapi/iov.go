@@ -280,7 +280,7 @@ func (c *Context) MessageRoom(n int, p Protection) (before, after int, err error
 // room before and after the message as MessageRoom says. The message is gone
 // afterwards, even after an error.
 //
-// It is the fastest way to send: nothing is copied or allocated. Errors are those
+// It spares what AppendWrap copies and the library allocates there. Errors are those
 // of AppendWrap, ErrFailure if there is too little room, and ErrUnavailable on a
 // context with FlagDCEStyle and of a mechanism that has no messages in parts. It
 // does not block. MIT and Heimdal.
