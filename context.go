@@ -114,8 +114,9 @@ type Ctx struct {
 	c *cell
 
 	// Guarded by c.mu.
-	open   bool // was established
-	failed bool // never will be
+	open   bool        // was established
+	failed bool        // never will be
+	rooms  [2]iovRooms // that its tokens take, integrity first: see measure
 }
 
 // NewCtx returns an empty context, GSS_C_NO_CONTEXT, for Init or Accept. It
@@ -123,7 +124,7 @@ type Ctx struct {
 func NewCtx() *Ctx { return newCtx(nil, false) }
 
 func newCtx(h unsafe.Pointer, open bool) *Ctx {
-	x := &Ctx{newCell(h, func(h unsafe.Pointer) { deleteSecContext(h) }), open, false}
+	x := &Ctx{c: newCell(h, func(h unsafe.Pointer) { deleteSecContext(h) }), open: open}
 	runtime.AddCleanup(x, (*cell).close, x.c)
 	return x
 }
