@@ -235,6 +235,10 @@ func krb5AuthzData(ctx unsafe.Pointer, typ int32) (status, libBuffer) {
 	return status{uint32(ErrUnavailable), 0}, libBuffer{}
 }
 
+func krb5PAC(ctx unsafe.Pointer) (status, libBuffer, bool) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}, false
+}
+
 const (
 	keyOfService = iota
 	keyOfInitiator

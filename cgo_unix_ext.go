@@ -101,6 +101,12 @@ func krb5AuthzData(ctx unsafe.Pointer, typ int32) (status, libBuffer) {
 	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
 }
 
+// krb5PAC returns a PAC, and whether it was verified.
+func krb5PAC(ctx unsafe.Pointer) (status, libBuffer, bool) {
+	r := C.gssgo_krb5_pac(ctx)
+	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}, r.conf != 0
+}
+
 // Which key: see gssgo_krb5_key.
 const (
 	keyOfService   = C.GSSGO_KEY_SERVICE

@@ -31,11 +31,10 @@ const (
 // object identifier, as buffers whose meaning is the mechanism's. What C returned
 // is overwritten: it may be a key.
 //
-// ErrUnavailable: the library has nothing under it. Heimdal 7.8 answers
-// ErrNoContext, ErrBadMech or ErrFailure with a minor status where the context,
-// such as an initiator's, does not know it. An object whose answer is an address
-// in C (1.2.840.113554.1.2.2.5.6) is ErrUnavailable too: see InquireLucid. MIT
-// and Heimdal.
+// ErrUnavailable: the library, or this context, has nothing under it. (Heimdal 7.8
+// answers that in five ways, GSS_S_NO_CONTEXT among them.) An object whose answer
+// is an address in C (1.2.840.113554.1.2.2.5.6) is ErrUnavailable too: see
+// InquireLucid. MIT and Heimdal.
 func (x *Ctx) InquireByOID(object OID) ([][]byte, error) {
 	const op = "gss_inquire_sec_context_by_oid"
 	// Heimdal 7.8 follows a GSS_C_NO_OID.
@@ -57,7 +56,7 @@ func (x *Ctx) InquireByOID(object OID) ([][]byte, error) {
 	s, set := inquireSecContextByOID(u.h, o)
 	parts, err := takeBufferSet(set, true)
 	if s.failed() {
-		e := s.error(op, "")
+		e := noTicket(s, op)
 		if e.Major == ErrFailure && e.Minor == 0 && object != updated && heimdalLike() {
 			e.Major, e.Text = ErrUnavailable, fmt.Sprintf("the library has nothing under %v", object)
 		}
@@ -71,10 +70,9 @@ func (x *Ctx) InquireByOID(object OID) ([][]byte, error) {
 // changed. The handle is read again: if the library took the context away, every
 // later call answers ErrNoContext.
 //
-// Heimdal has options for its whole thread under the same call, see
-// SetTimeOffset. It answers ErrFailure for those that it does not know. Its
-// option that takes addresses (1.2.752.43.13.19) is ErrUnavailable. MIT and
-// Heimdal.
+// What the library does not know is ErrUnavailable. Heimdal has options for its
+// whole thread under the same call, see SetTimeOffset; its option that takes
+// addresses (1.2.752.43.13.19) is ErrUnavailable. MIT and Heimdal.
 func (x *Ctx) SetOption(option OID, value []byte) error {
 	const op = "gss_set_sec_context_option"
 	if option == "" || option == optPlugin {
@@ -97,7 +95,12 @@ func (x *Ctx) SetOption(option OID, value []byte) error {
 	s, left := setSecContextOption(u.h, o, work)
 	x.c.set(left)
 	if s.failed() {
-		return s.error(op, "")
+		e := s.error(op, "")
+		if e.Major == ErrFailure && e.Minor == invalidArgument && heimdalLike() {
+			// Its text is that of an earlier failure on this thread.
+			e.Major, e.Text = ErrUnavailable, fmt.Sprintf("the library does not know option %v, or not with such a value", option)
+		}
+		return e
 	}
 	return nil
 }

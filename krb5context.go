@@ -82,6 +82,9 @@ func (k Key) GoString() string { return k.String() }
 // Format is String for every verb.
 func (k Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
+// MarshalText is String, for encodings such as JSON.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // LogValue is String.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
@@ -138,7 +141,7 @@ func (x *Ctx) TicketFlags() (TicketFlags, error) {
 // ticket.
 //
 //gss:pinned
-func noTicket(s status, op string) error {
+func noTicket(s status, op string) *Error {
 	e := s.error(op, "")
 	if heimdalLike() && e.Minor == invalidArgument {
 		e.Major = ErrUnavailable
@@ -178,10 +181,15 @@ func seconds(room [16]byte, width int) int64 {
 }
 
 // AuthorizationData calls gsskrb5_extract_authz_data_from_sec_context: the
-// authorization data of that type (RFC 4120, 7.5.4) in the initiator's ticket.
+// authorization data of that type (RFC 4120, 7.5.4) that the initiator came with.
 // ErrUnavailable if there is none; initiators have none. ErrFailure if MIT has
 // several: InquireByOID returns them all, under 1.2.840.113554.1.2.2.5.10 and the
 // type. MIT and Heimdal.
+//
+// Heimdal looks into the ticket, also within AD-IF-RELEVANT (1). MIT 1.20 looks
+// into the ticket and then into the authenticator, which the initiator makes
+// itself, and not within AD-IF-RELEVANT: whom it gives rights to was not said by
+// the KDC. See PAC.
 func (x *Ctx) AuthorizationData(typ int32) ([]byte, error) {
 	const op = "gsskrb5_extract_authz_data_from_sec_context"
 	if typ <= 0 {
@@ -220,6 +228,37 @@ func (x *Ctx) AuthorizationData(typ int32) ([]byte, error) {
 			return nil, none
 		}
 		return nil, e
+	}
+	return b.AppendTo(nil)
+}
+
+// PAC returns the privilege attribute certificate of the initiator's ticket
+// (MS-PAC) whose signature the library verified. With MIT it is the attribute
+// urn:mspac: of the initiator's name (RFC 6680); else AuthorizationData of type
+// 128, which Heimdal verifies unless its configuration has check_pac off.
+// ErrUnavailable if there is none; initiators have none. ErrBadSig if there is one
+// that was not verified. On MIT the context must not have expired.
+func (x *Ctx) PAC() ([]byte, error) {
+	const op = "gss_get_name_attribute"
+	const win2k = 128 // AD-WIN2K-PAC
+	if kind() != KindMIT {
+		return x.AuthorizationData(win2k)
+	}
+	u, err := x.begin(op, true)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	s, buf, verified := krb5PAC(u.h)
+	b := buf.buffer(true)
+	defer b.Release()
+	switch {
+	case s.failed():
+		return nil, s.error(op, "")
+	case b.Len() == 0:
+		return nil, &Error{Op: op, Major: ErrUnavailable, Text: "the context has no PAC"}
+	case !verified:
+		return nil, &Error{Op: op, Major: ErrBadSig, Text: "the library did not verify the PAC"}
 	}
 	return b.AppendTo(nil)
 }

@@ -204,6 +204,35 @@ static inline gssgo_buf gssgo_krb5_authz_data(void *ctx, int type) {
     return r;
 }
 
+/*
+ * The PAC of the initiator's name, as RFC 6680 has it: conf says whether its signature was verified. (What
+ * gsskrb5_extract_authz_data_from_sec_context of MIT returns may be of the initiator's own making.)
+ */
+static inline gssgo_msg gssgo_krb5_pac(void *ctx) {
+    gssgo_msg r = {GSSGO_S_UNAVAILABLE, 0, 0, 0, NULL, 0};
+    static const unsigned char attribute[] = "urn:mspac:";
+    gss_buffer_desc attr = gssgo_in(attribute, sizeof attribute - 1), value = {0, NULL}, display = {0, NULL};
+    int complete = 0, more = -1;
+    gssgo_ctxinfo info;
+    OM_uint32 minor, major;
+    if (!gssgo_fn.gss_get_name_attribute)
+        return r;
+    info = gssgo_inquire_context(ctx);
+    r.major = info.major;
+    r.minor = info.minor;
+    if (!info.major && info.source)
+        r.major = gssgo_fn.gss_get_name_attribute(&r.minor, (gss_name_t)info.source, &attr, &r.conf, &complete, &value, &display, &more);
+    if (display.value)
+        gssgo_give_back(&minor, &major, &display);
+    if (info.source)
+        gssgo_release_name(info.source);
+    if (info.target)
+        gssgo_release_name(info.target);
+    r.buf = value.value;
+    r.len = value.length;
+    return r;
+}
+
 /* key: an EncryptionKey of the library's libkrb5, to be given back with gssgo_krb5_free_keyblock. */
 typedef struct { OM_uint32 major, minor; void *key; int type; gssgo_bytes value; } gssgo_key;
 typedef void (*gssgo_free_keyblock_fn)(void *context, void *key);
