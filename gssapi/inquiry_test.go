@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -638,11 +639,17 @@ func TestThreadSettings(t *testing.T) {
 	if err != fault {
 		t.Errorf("Run returned %v", err)
 	}
-	// Nothing is left, whatever thread this is.
-	for range 20 {
-		done := make(chan struct{})
+	// Nothing is left on any thread.
+	var held, done sync.WaitGroup
+	for range 50 {
+		held.Add(1)
+		done.Add(1)
 		go func() {
-			defer close(done)
+			defer done.Done()
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			held.Done()
+			held.Wait()
 			if o, err := TimeOffset(); err != nil || o != 0 {
 				t.Errorf("afterwards the time offset is %v, %v", o, err)
 			}
@@ -650,8 +657,8 @@ func TestThreadSettings(t *testing.T) {
 				t.Errorf("afterwards the default realm is %s, want %s", r, configured)
 			}
 		}()
-		<-done
 	}
+	done.Wait()
 	for _, s := range []*ThreadSettings{nil, {}} {
 		if err := s.Run(func() error { return nil }); err != nil {
 			t.Errorf("without settings: %v", err)
