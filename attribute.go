@@ -124,7 +124,7 @@ func attribute(op, name string) ([]byte, error) {
 	if name == "" || len(name) > maxText || strings.ContainsRune(name, 0) {
 		return nil, &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("%q is no name of an attribute: it is empty, or longer than %d bytes, or has a NUL byte", clip(name), maxText)}
 	}
-	return terminated(name, 0), nil
+	return withNUL(name, 0), nil
 }
 
 // GetAttribute calls gss_get_name_attribute: a value of an attribute. more is -1

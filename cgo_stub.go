@@ -343,6 +343,30 @@ func setCredOption(cred, oid unsafe.Pointer, value []byte) status {
 
 // ---- contexts: by object identifier, RFC 4401 ----
 
+func inquireSecContextByOID(ctx, object unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func probeContext(ctx, object unsafe.Pointer) (status, int) {
+	return status{uint32(ErrUnavailable), 0}, 0
+}
+
+func setSecContextOption(ctx, option unsafe.Pointer, value []byte) (s status, left unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func streamSizes(ctx, attribute unsafe.Pointer) (status, StreamSizes) {
+	return status{uint32(ErrUnavailable), 0}, StreamSizes{}
+}
+
+func completeAuthToken(ctx unsafe.Pointer, msg []byte) status {
+	return status{uint32(ErrUnavailable), 0}
+}
+
+func pseudoRandom(ctx unsafe.Pointer, key int, seed []byte, want int) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
 // ---- messages in parts ----
 
 func wrapIOV(ctx unsafe.Pointer, conf bool, qop uint32, iov []IOVBuffer) iovResult {
@@ -377,13 +401,9 @@ func unwrapAEAD(ctx unsafe.Pointer, token, associated, room []byte) msgResult {
 	return msgResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func completeAuthToken(ctx unsafe.Pointer, token []byte) status {
-	return status{uint32(ErrUnavailable), 0}
-}
-
 // ---- Kerberos' own ----
 
-// -- credentials --
+// (of credentials)
 
 func krb5CCacheName(name []byte) status { return status{uint32(ErrUnavailable), 0} }
 
@@ -408,3 +428,47 @@ func krb5SetCredRCache(cred unsafe.Pointer, name []byte) krb5Result {
 }
 
 func registerAcceptorIdentity(keytab []byte) status { return status{uint32(ErrUnavailable), 0} }
+
+// (of contexts and the library)
+
+func krb5TicketFlags(ctx unsafe.Pointer) (status, uint32) {
+	return status{uint32(ErrUnavailable), 0}, 0
+}
+
+func krb5AuthTime(ctx unsafe.Pointer) (s status, room [16]byte, width int) {
+	return status{uint32(ErrUnavailable), 0}, room, 0
+}
+
+func krb5AuthzData(ctx unsafe.Pointer, typ int32) (status, libBuffer) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}
+}
+
+func krb5PAC(ctx unsafe.Pointer) (status, libBuffer, bool) {
+	return status{uint32(ErrUnavailable), 0}, libBuffer{}, false
+}
+
+const (
+	keyOfService = iota
+	keyOfInitiator
+	keyOfTokens
+)
+
+func krb5Key(ctx unsafe.Pointer, which int) (status, Key) {
+	return status{uint32(ErrUnavailable), 0}, Key{}
+}
+
+func krb5ExportLucid(ctx unsafe.Pointer) (s status, left unsafe.Pointer, l *LucidContext) {
+	return status{uint32(ErrUnavailable), 0}, nil, nil
+}
+
+func krb5InquireLucid(ctx, object unsafe.Pointer) (status, *LucidContext) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func krb5TimeOffset() (status, int32) { return status{uint32(ErrUnavailable), 0}, 0 }
+
+func krb5SetTimeOffset(seconds int32) status { return status{uint32(ErrUnavailable), 0} }
+
+func krb5SetDefaultRealm(realm string) status { return status{uint32(ErrUnavailable), 0} }
+
+func krb5SetDNSCanonicalize(on bool) status { return status{uint32(ErrUnavailable), 0} }

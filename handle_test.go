@@ -124,6 +124,21 @@ func ctxCalls(x *Ctx) map[string]func() error {
 		"ProcessToken":  func() error { return x.ProcessToken([]byte("m")) },
 		"Export":        func() error { _, err := x.Export(); return err },
 		"Detach":        func() error { _, err := x.Detach(); return err },
+
+		"InquireByOID":      func() error { _, err := x.InquireByOID(InqSSPISessionKey); return err },
+		"SetOption":         func() error { return x.SetOption(InqSASLSSF, []byte("v")) },
+		"StreamSizes":       func() error { _, err := x.StreamSizes(); return err },
+		"CompleteAuthToken": func() error { return x.CompleteAuthToken([]byte("m")) },
+		"PseudoRandom":      func() error { _, err := x.PseudoRandom(nil, PRFKeyFull, []byte("s"), 0); return err },
+		"TicketFlags":       func() error { _, err := x.TicketFlags(); return err },
+		"AuthTime":          func() error { _, err := x.AuthTime(); return err },
+		"AuthorizationData": func() error { _, err := x.AuthorizationData(1); return err },
+		"PAC":               func() error { _, err := x.PAC(); return err },
+		"ServiceKey":        func() error { _, err := x.ServiceKey(); return err },
+		"InitiatorSubkey":   func() error { _, err := x.InitiatorSubkey(); return err },
+		"Subkey":            func() error { _, err := x.Subkey(); return err },
+		"InquireLucid":      func() error { _, err := x.InquireLucid(); return err },
+		"ExportLucid":       func() error { _, err := x.ExportLucid(); return err },
 	}
 }
 

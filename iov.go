@@ -691,22 +691,3 @@ func (x *Ctx) UnwrapAEAD(dst, token, associated []byte) (msg []byte, encrypted b
 	}
 	return out, r.conf, r.qop, err
 }
-
-// CompleteAuthToken calls gss_complete_auth_token, which lets a mechanism change a
-// token of its handshake after the fact, as SSPI's CompleteAuthToken does. No
-// mechanism of MIT's has use for it: success. MIT 1.7; ErrUnavailable elsewhere.
-func (x *Ctx) CompleteAuthToken(token []byte) error {
-	const op = "gss_complete_auth_token"
-	if err := checkSize(op, "token", len(token)); err != nil {
-		return err
-	}
-	u, err := x.begin(op, true)
-	if err != nil {
-		return err
-	}
-	defer u.end()
-	if s := completeAuthToken(u.h, token); s.failed() {
-		return s.error(op, "")
-	}
-	return nil
-}

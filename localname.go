@@ -123,7 +123,7 @@ func (n *Name) UserOK(user string) (bool, error) {
 		return false, err
 	}
 	defer u.end()
-	s, ok := userok(u.h, terminated(user, 1))
+	s, ok := userok(u.h, withNUL(user, 1))
 	if s.failed() {
 		return false, s.error(op, "")
 	}

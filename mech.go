@@ -380,16 +380,16 @@ func NameToOID(name string) (OID, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	s, oid := nameToOID(terminated(name, 1))
+	s, oid := nameToOID(withNUL(name, 1))
 	if s.failed() {
 		return "", s.error(op, "")
 	}
 	return oid, nil
 }
 
-// terminated is a copy of s with a NUL byte, of which counted are part of the
+// withNUL is a copy of s with a NUL byte, of which counted are part of the
 // slice: behind the slice there is a NUL in any case.
-func terminated(s string, counted int) []byte {
+func withNUL(s string, counted int) []byte {
 	b := make([]byte, len(s)+1)
 	copy(b, s)
 	return b[:len(s)+counted]
@@ -435,7 +435,7 @@ func MechInvoke(mech, object OID, value []byte) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if s := mechInvoke(m, o, terminated(string(value), 0)); s.failed() {
+	if s := mechInvoke(m, o, withNUL(string(value), 0)); s.failed() {
 		return s.error(op, mech)
 	}
 	return nil

@@ -92,6 +92,56 @@ typedef struct gssgo_krb5_principal_handle *krb5_principal;
 typedef int32_t krb5_error_code;
 typedef int32_t krb5_enctype;
 
+/* What gss_krb5_export_lucid_sec_context returns, version 1. */
+typedef struct gss_krb5_lucid_key {
+    OM_uint32 type;
+    OM_uint32 length;
+    void *data;
+} gss_krb5_lucid_key_t;
+
+typedef struct gss_krb5_rfc1964_keydata {
+    OM_uint32 sign_alg;
+    OM_uint32 seal_alg;
+    gss_krb5_lucid_key_t ctx_key;
+} gss_krb5_rfc1964_keydata_t;
+
+typedef struct gss_krb5_cfx_keydata {
+    OM_uint32 have_acceptor_subkey;
+    gss_krb5_lucid_key_t ctx_key;
+    gss_krb5_lucid_key_t acceptor_subkey;
+} gss_krb5_cfx_keydata_t;
+
+typedef struct gss_krb5_lucid_context_v1 {
+    OM_uint32 version;
+    OM_uint32 initiate;
+    OM_uint32 endtime;
+    uint64_t send_seq;
+    uint64_t recv_seq;
+    OM_uint32 protocol;
+    gss_krb5_rfc1964_keydata_t rfc1964_kd;
+    gss_krb5_cfx_keydata_t cfx_kd;
+} gss_krb5_lucid_context_v1_t;
+
+/* What gss_context_query_attributes returns; Heimdal only. */
+typedef struct gss_context_stream_sizes {
+    size_t header;
+    size_t trailer;
+    size_t max_msg_size;
+    size_t buffers;
+    size_t blocksize;
+} gss_context_stream_sizes;
+
+/* A key of Heimdal's libkrb5. */
+typedef struct heim_octet_string {
+    size_t length;
+    void *data;
+} heim_octet_string;
+
+typedef struct EncryptionKey {
+    int32_t keytype;
+    heim_octet_string keyvalue;
+} EncryptionKey;
+
 /* What MIT and Heimdal have under one name and with two types. ci/checkheader puts in those of each. */
 #define GSSGO_TIME void     /* krb5_timestamp, of 4 bytes; time_t */
 #define GSSGO_TKTFLAGS void /* krb5_flags; OM_uint32 */

@@ -23,10 +23,10 @@ func onlyMIT(t *testing.T) {
 func peer(t *testing.T, mech OID) *Name {
 	t.Helper()
 	_, a := pair(t, &InitiatorOptions{Mech: mech}, nil)
-	return peerOf(t, a)
+	return attributePeer(t, a)
 }
 
-func peerOf(t *testing.T, c *Context) *Name {
+func attributePeer(t *testing.T, c *Context) *Name {
 	t.Helper()
 	info, err := c.Info()
 	if err != nil {
@@ -42,8 +42,8 @@ func TestPeerAttributes(t *testing.T) {
 	kept(t)
 	eachMech(t, func(t *testing.T, mech OID) {
 		_, a := pair(t, &InitiatorOptions{Mech: mech}, nil)
-		here := peerOf(t, a)
-		moved := peerOf(t, transfer(t, a))
+		here := attributePeer(t, a)
+		moved := attributePeer(t, transfer(t, a))
 		for what, n := range map[string]*Name{"here": here, "moved": moved} {
 			attrs, err := n.Attributes()
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ func uses(c *Context) map[string]error {
 	m["VerifyMIC"] = c.VerifyMIC([]byte("msg"), []byte("mic"))
 	_, m["MaxMessage"] = c.MaxMessage(1000, Private)
 	m["ProcessToken"] = c.ProcessToken([]byte("token"))
+	maps.Copy(m, inquiries(c))
 	return m
 }
 

@@ -514,6 +514,23 @@ func gnuRefuses(t *testing.T, c *Context) {
 	if token != nil {
 		t.Errorf("Export returned %d bytes with an error", len(token))
 	}
+	_, err = c.PseudoRandom(PRFKeyFull, []byte("seed"), 16)
+	gnuError(t, "PseudoRandom", err, ErrUnavailable, "no function gss_pseudo_random")
+	_, err = c.InquireByOID(MechKrb5)
+	gnuError(t, "InquireByOID", err, ErrUnavailable, "no function gss_inquire_sec_context_by_oid")
+	_, err = c.SessionKey()
+	gnuError(t, "SessionKey", err, ErrUnavailable, "no function gss_inquire_sec_context_by_oid")
+	gnuError(t, "SetOption", c.SetOption(MechKrb5, []byte{1}), ErrUnavailable, "no function gss_set_sec_context_option")
+	_, err = c.TicketFlags()
+	gnuError(t, "TicketFlags", err, ErrUnavailable, "no function gss_krb5_get_tkt_flags")
+	_, err = c.AuthTime()
+	gnuError(t, "AuthTime", err, ErrUnavailable, "no function gsskrb5_extract_authtime_from_sec_context")
+	_, err = c.PAC()
+	gnuError(t, "PAC", err, ErrUnavailable, "no function gsskrb5_extract_authz_data_from_sec_context")
+	_, err = c.Lucid()
+	gnuError(t, "Lucid", err, ErrUnavailable, "no function gss_krb5_export_lucid_sec_context")
+	_, err = c.InitiatorSubkey()
+	gnuError(t, "InitiatorSubkey", err, ErrUnavailable, "no function gsskrb5_get_initiator_subkey")
 	if !c.Established() {
 		t.Error("the context is not established any more")
 	}

@@ -430,14 +430,3 @@ func (c *Context) VerifyMICIOV(iov []IOVBuffer) error {
 	}
 	return nil
 }
-
-// CompleteAuthToken calls gss_complete_auth_token, with which a mechanism may
-// change a token of its handshake after the fact. No mechanism of MIT's has use
-// for it: success. ErrUnavailable elsewhere.
-func (c *Context) CompleteAuthToken(token []byte) error {
-	const op = "CompleteAuthToken"
-	if err := c.usable(op); err != nil {
-		return err
-	}
-	return c.ctx.CompleteAuthToken(token)
-}

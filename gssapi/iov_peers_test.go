@@ -191,13 +191,13 @@ func eachMessage(t *testing.T, c *Context, longest int, dce bool, enctype string
 			continue // for time's sake
 		}
 		for _, p := range []Protection{Private, Integrity} {
-			msg := text(n)
+			msg := lorem(n)
 			if dce {
 				if p == Integrity && heimdal && enctype != rc4 {
 					continue // it refuses to (7.8, lib/gssapi/krb5/cfx.c)
 				}
 				if enctype == des3 {
-					msg = text(n &^ 7) // the caller pads
+					msg = lorem(n &^ 7) // the caller pads
 				}
 				parts := []IOVBuffer{{Type: IOVSignOnly, Data: []byte("head")}, {Type: IOVData, Data: msg}, {Type: IOVSignOnly, Data: []byte("tail")}, {Type: IOVHeader}}
 				must("WrapIOVLength", n, p, c.WrapIOVLength(parts, p))
@@ -240,7 +240,7 @@ func part(iov []IOVBuffer, typ IOVType) []byte {
 func judge(c *Context, m peerMessage) string {
 	var complaints []string
 	check := func(how string, got []byte, p Protection, err error) {
-		if err != nil || p != m.Protection || !bytes.Equal(got, text(m.N)) {
+		if err != nil || p != m.Protection || !bytes.Equal(got, lorem(m.N)) {
 			complaints = append(complaints, fmt.Sprintf("%s by %s: %d bytes, %v, %v", how, kind(), len(got), p, err))
 		}
 	}

@@ -115,8 +115,8 @@ type shared struct {
 
 const text = "to be signed"
 
-// outOfOrder are the errors of a message that does not come in its turn.
-func outOfOrder() []error {
+// misplaced are the errors of a message that does not come in its turn.
+func misplaced() []error {
 	errs := []error{ErrGapToken, ErrUnseqToken, ErrDuplicateToken, ErrOldToken}
 	if kind() == gss.KindHeimdal {
 		errs = append(errs, ErrFailure) // as 7.8 calls some that are late
@@ -173,7 +173,7 @@ func (s *shared) actions() []action {
 			}
 			return err
 		}},
-		{name: "Unwrap", errs: outOfOrder(), call: func() error {
+		{name: "Unwrap", errs: misplaced(), call: func() error {
 			msg, err := s.c.Unwrap(s.in[(s.read.Add(1)-1)%int64(len(s.in))])
 			if err == nil {
 				s.locked(func() { s.got[string(msg)]++ })
@@ -187,7 +187,7 @@ func (s *shared) actions() []action {
 			}
 			return err
 		}},
-		{name: "VerifyMIC", errs: outOfOrder(), call: func() error {
+		{name: "VerifyMIC", errs: misplaced(), call: func() error {
 			return s.c.VerifyMIC([]byte(text), s.mic[(s.mics.Add(1)-1)%int64(len(s.mic))])
 		}},
 		{name: "Info", call: func() error {

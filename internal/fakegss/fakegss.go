@@ -39,7 +39,7 @@ type Options struct {
 }
 
 // Optional are the functions beyond RFC 2744 that the library can have.
-var Optional = []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password", "gss_check_version"}
+var Optional = []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password", "gss_check_version", "gss_set_sec_context_option"}
 
 // Build compiles the library into dir with $CC, or gcc, and returns its file.
 // Nil options are the zero Options.

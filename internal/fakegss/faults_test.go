@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed2651813c/gss"
+	"github.com/seed2651813c/gss/internal/fakegss"
 )
 
 // Every fault on the list of fake.c has an effect that package gss sees.
@@ -77,6 +78,8 @@ func TestFaults(t *testing.T) {
 			_, err := gss.ImportSecContext(exported(t))
 			wantErr(t, err, gss.ErrFailure, "no context")
 		},
+		"option=null":      option(nil, ""),
+		"option=fail-null": option(gss.ErrFailure, "delete the context"),
 		"inquire=expired": func(t *testing.T) {
 			i, _ := handshakeUntold(t)
 			if info, err := i.Inquire(); err == nil && info.Source != nil {
@@ -103,7 +106,7 @@ func TestFaults(t *testing.T) {
 		"display=huge":    displayed(func(s string) bool { return strings.Contains(s, "xxxx") && len(s) < 1<<20 }),
 		"display=fail":    displayed(func(s string) bool { return !strings.Contains(s, "told") }),
 	}
-	if !pass(t, nil) {
+	if !pass(t, &fakegss.Options{Optional: []string{"gss_set_sec_context_option"}}) {
 		return
 	}
 	src, err := os.ReadFile("testdata/fake.c")
@@ -275,6 +278,22 @@ func export(want error, text string, kept bool) func(*testing.T) {
 		_, err = i.Time()
 		if kept && err != nil || !kept && !errors.Is(err, gss.ErrNoContext) {
 			t.Errorf("after the export: %v", err)
+		}
+	}
+}
+
+// option sets an option, after which the context is gone.
+func option(want error, text string) func(*testing.T) {
+	return func(t *testing.T) {
+		i, _ := handshakeUntold(t)
+		err := i.SetOption(gss.MechKrb5, []byte("value"))
+		if want == nil && err != nil {
+			t.Error(err)
+		} else if want != nil {
+			wantErr(t, err, want, text)
+		}
+		if !i.Gone() {
+			t.Error("the context is there")
 		}
 	}
 }

@@ -100,6 +100,7 @@ const SystemHeaders = `#include <sys/types.h>
 // A CompileError is a program that the compiler refused.
 type CompileError struct{ CC, Stderr string }
 
+// Error is what the compiler said.
 func (e *CompileError) Error() string { return e.CC + ": " + strings.TrimSpace(e.Stderr) }
 
 // Compile gives a C program to the compiler and returns its standard output.

@@ -65,6 +65,8 @@ static const char *const faults[] = {
     "export=keep",             /* COMPLETE and a token, but the handle is not NULL */
     "import=fail-handle",      /* FAILURE after a context was made */
     "import=null",             /* COMPLETE without a context */
+    "option=null",             /* COMPLETE, and the context is gone: RFC 2744 does not know the call, its handle may change */
+    "option=fail-null",        /* FAILURE, and the context is gone */
     "inquire=expired",         /* gss_inquire_context answers CONTEXT_EXPIRED and no names: MIT 1.20 */
     "inquire=nomech",          /* gss_inquire_context does not tell the mechanism */
     "inquire=lifetime0",       /* gss_inquire_context answers COMPLETE and no lifetime: Heimdal 7.8 */
@@ -1361,6 +1363,21 @@ OM_uint32 gss_import_sec_context(OM_uint32 *minor, gss_buffer_t in, gss_ctx_id_t
 }
 
 /* ---- beyond RFC 2744: exported only if the build asks for it ---- */
+
+OM_uint32 gss_set_sec_context_option(OM_uint32 *minor, gss_ctx_id_t *context, gss_OID option, gss_buffer_t value) {
+    int failing = told("option=fail-null", NULL);
+    check_context("gss_set_sec_context_option", *context);
+    if (enter(minor, "gss_set_sec_context_option", " option=%s value=%s", option ? "given" : "NULL", length(0, value)))
+        return S_FAILURE;
+    if (value->length)
+        memset(value->value, 'x', value->length); /* Heimdal answers there */
+    if (failing || told("option=null", NULL)) {
+        free_context(*context);
+        *context = NULL;
+        log_live();
+    }
+    return failing ? fail(minor, S_FAILURE, MINOR_TOLD, "told to fail and to delete the context") : S_COMPLETE;
+}
 
 const char *gss_check_version(const char *required) {
     (void)required;
