@@ -51,7 +51,7 @@ func readCode(root string) (*code, error) {
 	}
 	c := &code{map[string][]string{}, map[string][]string{}}
 	for f, from := range crossings {
-		c.thin[f], c.home[f] = g.nearest(from, module), g.nearest(from, module+"/gssapi")
+		c.thin[f], c.home[f] = g.nearest(f, from, module), g.nearest(f, from, module+"/gssapi")
 		if names, ok := known[f]; ok {
 			c.thin[f], c.home[f] = names[:1], slices.DeleteFunc(names[1:], func(s string) bool { return s == "" })
 		}
@@ -60,7 +60,7 @@ func readCode(root string) (*code, error) {
 }
 
 var (
-	entry   = regexp.MustCompile(`(?ms)^(?:static inline|extern) [^;{]*?\b(gssgo_\w+)\([^;{]*\) \{\n(.*?)^\}`)
+	entry   = regexp.MustCompile(`(?ms)^(?:static inline|extern) [^;{]*?\b(gssgo_\w+)\([^;{]*\) \{(\n.*?^\}|[^\n]*\}$)`)
 	called  = regexp.MustCompile(`gssgo_fn\.(\w+)`)
 	further = regexp.MustCompile(`\b(gssgo_\w+)\(`)
 )
@@ -125,7 +125,7 @@ func readCrossings(pattern string, entries map[string][]string) (map[string][]st
 	if err != nil {
 		return nil, err
 	}
-	crossings := map[string][]string{}
+	crossings, calls := map[string][]string{}, map[string][]string{} // the latter among the Go functions here
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {
@@ -137,6 +137,11 @@ func readCrossings(pattern string, entries map[string][]string) (map[string][]st
 				continue
 			}
 			ast.Inspect(fn, func(n ast.Node) bool {
+				if c, ok := n.(*ast.CallExpr); ok {
+					if id, ok := c.Fun.(*ast.Ident); ok {
+						calls[id.Name] = append(calls[id.Name], fn.Name.Name)
+					}
+				}
 				s, ok := n.(*ast.SelectorExpr)
 				if !ok {
 					return true
@@ -151,6 +156,16 @@ func readCrossings(pattern string, entries map[string][]string) (map[string][]st
 				return true
 			})
 		}
+	}
+	for f, names := range crossings {
+		for i := 0; i < len(names); i++ { // names grows
+			for _, caller := range calls[names[i]] {
+				if !slices.Contains(names, caller) {
+					names = append(names, caller)
+				}
+			}
+		}
+		crossings[f] = names
 	}
 	return crossings, nil
 }
@@ -251,8 +266,11 @@ func (g *graph) add(files []*ast.File, info *types.Info, thin bool) {
 }
 
 // nearest returns the exported functions and methods of a package that are the
-// fewest calls away from one of those of package gss.
-func (g *graph) nearest(from []string, path string) []string {
+// fewest calls away from one of those of package gss: of all that are reached, the
+// one that has the C function's own name, if there is one. (One crossing may serve
+// several C functions.)
+func (g *graph) nearest(function string, from []string, path string) []string {
+	own := strings.ReplaceAll(strings.TrimPrefix(function, "gss"), "_", "")
 	seen := map[*types.Func]bool{}
 	var level []*types.Func
 	for _, name := range from {
@@ -261,11 +279,15 @@ func (g *graph) nearest(from []string, path string) []string {
 			seen[fn] = true
 		}
 	}
+	var first []string
 	for len(level) > 0 {
 		var names []string
 		var next []*types.Func
 		for _, fn := range level {
 			if name := exportedName(fn); name != "" && fn.Pkg().Path() == path {
+				if strings.EqualFold(fn.Name(), own) {
+					return []string{name}
+				}
 				names = append(names, name)
 			}
 			for caller := range g.callers[fn] {
@@ -275,13 +297,13 @@ func (g *graph) nearest(from []string, path string) []string {
 				}
 			}
 		}
-		if names != nil {
+		if first == nil {
 			slices.Sort(names)
-			return names
+			first = names
 		}
 		level = next
 	}
-	return nil
+	return first
 }
 
 // exportedName is how a program writes it; empty if it cannot.
