@@ -171,7 +171,7 @@ func TestMemory(t *testing.T) {
 	if string(m.Bytes()) != secret {
 		t.Errorf("it has %q: it is no copy", m.Bytes())
 	}
-	if &m.Bytes()[0] != &m.Bytes()[0] {
+	if first, second := m.Bytes(), m.Bytes(); &first[0] != &second[0] {
 		t.Error("each look makes a copy")
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%b", "%c"} {
