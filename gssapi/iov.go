@@ -192,8 +192,7 @@ func (c *Context) UnwrapIOV(iov []IOVBuffer) (Protection, error) {
 		}
 	}
 	if c.order != 0 {
-		c.window.Lock()
-		defer c.window.Unlock()
+		c.window.Lock() // inOrder gives it back
 	}
 	seq := sequenceNumber(token)
 	old := len(token) > 0 && token[0] == 0x60 // RFC 1964
@@ -421,8 +420,7 @@ func (c *Context) VerifyMICIOV(iov []IOVBuffer) error {
 		}
 	}
 	if c.order != 0 {
-		c.window.Lock()
-		defer c.window.Unlock()
+		c.window.Lock() // inOrder gives it back
 	}
 	_, err := c.ctx.VerifyMICIOV(iov)
 	if err = c.inOrder(err, sequenceNumber(mic)); err != nil {
