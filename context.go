@@ -309,7 +309,7 @@ func (x *Ctx) initiate(a *InitArgs) (*Step, error) {
 	if err := heimdalReply(op, a.Mech, a.Flags, a.Token); err != nil {
 		x.c.release()
 		x.failed = true
-		return nil, err
+		return new(Step), err
 	}
 	turn := takeTurn()
 	r := initSecContext(u.h, c.h, t.h, m, uint32(a.Flags), a.Lifetime, a.Bindings.cross(), a.Token)
