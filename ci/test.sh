@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps="install format vet platforms staticcheck lint headers mit heimdal gnu race asan fuzz modules generate"
+steps="install format vet platforms staticcheck lint headers coverage mit heimdal gnu race asan fuzz modules generate"
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -80,6 +80,16 @@ step_staticcheck() {
 step_lint() { go run ./ci/lint; }
 
 step_headers() { go run ./ci/checkheader; }
+
+# docs/functions.md is about the libraries of Debian 12.
+step_coverage() {
+	if ! grep -q '^12' /etc/debian_version 2>/dev/null; then
+		go run ./ci/coverage
+		return
+	fi
+	go run ./ci/coverage -docs "$tmp/functions.md"
+	diff docs/functions.md "$tmp/functions.md"
+}
 
 step_mit() { suite mit ./...; }
 

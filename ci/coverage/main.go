@@ -67,7 +67,7 @@ func run(root, docs string) (ok bool, err error) {
 		fmt.Println(f)
 	}
 	if docs != "" {
-		if err := os.WriteFile(filepath.Join(root, docs), r.table(), 0o666); err != nil {
+		if err := os.WriteFile(docs, r.table(), 0o666); err != nil {
 			return false, err
 		}
 	}
