@@ -30,8 +30,8 @@ type attributeResult struct {
 
 // DisplayExt calls gss_display_name_ext: the name as a text of type typ.
 // ErrUnavailable if it cannot be shown so, which is the most common answer: MIT
-// 1.20 shows a name only as the type that it was imported as, and no mechanism
-// name; Heimdal 7.8 shows none. RFC 6680, 7.3.
+// 1.20 shows an imported name as the type that it was imported as, and a mechanism
+// name as NTKrb5PrincipalName; Heimdal 7.8 shows none. RFC 6680, 7.3.
 func (n *Name) DisplayExt(typ OID) (*Buffer, error) {
 	const op = "gss_display_name_ext"
 	if typ == "" {

@@ -8,8 +8,8 @@ const AttrLocalLoginUser = gss.AttrLocalLoginUser
 
 // DisplayAs returns the name as a text of type typ, for people and logs. Control
 // characters are replaced. ErrUnavailable if the name cannot be shown so: MIT 1.20
-// shows a name only as the type that it was imported as, and no mechanism name;
-// Heimdal 7.8 and GNU gss show none. RFC 6680, 7.3.
+// shows an imported name as the type that it was imported as, and a mechanism name
+// as NTKrb5PrincipalName; Heimdal 7.8 and GNU gss show none. RFC 6680, 7.3.
 func (n *Name) DisplayAs(typ OID) (string, error) {
 	b, err := taken(n.thin().DisplayExt(typ))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 type Limits struct {
 	Initiate int // Step of initiators
 	Accept   int // Step of acceptors, and Acquire for Accept alone
-	Acquire  int // the other calls for credentials, and Canonicalize
+	Acquire  int // the other calls for credentials, Canonicalize, and those for local users
 }
 
 // DefaultLimit is how many calls of a kind are in the C library at once, if
