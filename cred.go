@@ -215,35 +215,9 @@ func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs
 // KDC. On Heimdal it answers ErrUnavailable for SPNEGO, and for an acceptor c that
 // was not acquired for a name. RFC 2744, 5.3.
 func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
-	const op = "gss_add_cred"
-	if _, err := lib(); err != nil {
-		return nil, err
-	}
-	if mech == "" {
-		return nil, &Error{Op: op, Major: ErrBadMech, Text: "no mechanism was given"}
-	}
-	m, err := cOID(op, mech)
-	if err != nil {
-		return nil, err
-	}
-	u, err := c.begin(op)
-	if err != nil {
-		return nil, err
-	}
-	defer u.end()
-	v, err := name.begin(op)
-	if err != nil {
-		return nil, err
-	}
-	defer v.end()
-	if err := c.addable(op, u.h, mech); err != nil {
-		return nil, err
-	}
-	res, err := addCred(u.h, v.h, m, int32(usage), initiatorLifetime, acceptorLifetime).result(op, mech)
-	if err == nil {
-		res.Cred.named = name != nil && (c == nil || c.named)
-	}
-	return res, err
+	return addElement("gss_add_cred", c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
+		return addCred(cred, name, mech, int32(usage), initiatorLifetime, acceptorLifetime)
+	})
 }
 
 // addable refuses what crashes Heimdal 7.8 in gss_add_cred: a mechanism that it
