@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -199,11 +200,15 @@ static void log_line(const char *line) {
     close(fd);
 }
 
+/* The last line is the last count: nobody counts before another one's line is written. */
 static void log_live(void) {
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
     char line[160];
+    pthread_mutex_lock(&turn);
     snprintf(line, sizeof line, "live buffers=%d contexts=%d names=%d creds=%d sets=%d\n", atomic_load(&live_buffers),
              atomic_load(&live_contexts), atomic_load(&live_names), atomic_load(&live_creds), atomic_load(&live_sets));
     log_line(line);
+    pthread_mutex_unlock(&turn);
 }
 
 /* Texts for the log, good until the same slot is asked for again. */
