@@ -36,12 +36,23 @@ type Options struct {
 	Missing  string   // a required function that it lacks: no library can do without
 	SONAME   string   // empty: none
 	GNU      bool     // it passes for GNU gss
+	Apple    bool     // it passes for GSS.framework, and its optional functions have private names
+	Heimdal  bool     // it passes for Heimdal; with gss_store_cred_into2 for a later one than 7.8
+}
+
+// IOV are the functions for messages in parts.
+var IOV = []string{
+	"gss_wrap_iov", "gss_wrap_iov_length", "gss_unwrap_iov", "gss_get_mic_iov", "gss_get_mic_iov_length", "gss_verify_mic_iov",
+	"gss_release_iov_buffer",
 }
 
 // Optional are the functions beyond RFC 2744 that the library can have.
-var Optional = []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password", "gss_check_version", "gss_set_sec_context_option"}
+var Optional = append([]string{"gss_acquire_cred_from", "gss_acquire_cred_with_password", "gss_check_version", "gss_set_sec_context_option", "gss_inquire_name", "gss_release_oid"}, slices.Concat(IOV, Later)...)
 
-// Build compiles the library into dir with $CC, or gcc, and returns its file.
+// Later are those of them that came with Heimdal after 7.8, and what goes with them.
+var Later = []string{"gss_store_cred_into2", "gss_release_buffer_set", "gss_duplicate_cred", "gss_destroy_cred", "gss_set_neg_mechs", "gss_get_neg_mechs", "gss_set_log_function"}
+
+// Build compiles the library into dir with Compiler, and returns its file.
 // Nil options are the zero Options.
 func Build(dir string, o *Options) (path string, err error) {
 	if o == nil {
@@ -52,12 +63,7 @@ func Build(dir string, o *Options) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "libfakegss.so")
-	cc := os.Getenv("CC")
-	if cc == "" {
-		cc = "gcc"
-	}
-	args := strings.Fields(cc)
-	args = append(args, "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-I", root, "-o", path)
+	args := append(Compiler(), "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-I", root, "-o", path)
 	// What a library lacks is there under another name, so that fake.c need not know.
 	without := func(function string) { args = append(args, "-D"+function+"=fake_lacks_"+function) }
 	for _, f := range o.Optional {
@@ -68,13 +74,21 @@ func Build(dir string, o *Options) (path string, err error) {
 	for _, f := range Optional {
 		if !slices.Contains(o.Optional, f) {
 			without(f)
+		} else if o.Apple {
+			args = append(args, "-D"+f+"=__ApplePrivate_"+f)
 		}
 	}
 	if o.Missing != "" {
 		without(o.Missing)
 	}
+	if !o.Heimdal {
+		without("gss_mo_set")
+	}
 	if !o.GNU {
 		without("GSS_C_NT_ANONYMOUS_static")
+	}
+	if !o.Apple {
+		without("gss_aapl_initial_cred")
 	}
 	if o.SONAME != "" {
 		args = append(args, "-Wl,-soname,"+o.SONAME)
@@ -85,6 +99,14 @@ func Build(dir string, o *Options) (path string, err error) {
 		return "", fmt.Errorf("building the fake library: %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// Compiler is the C compiler and its arguments: what $CC says, or gcc.
+func Compiler() []string {
+	if cc := strings.Fields(os.Getenv("CC")); len(cc) > 0 {
+		return cc
+	}
+	return []string{"gcc"}
 }
 
 const source = "internal/fakegss/testdata/fake.c"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/internal/fakegss"
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 func build(t *testing.T, o *fakegss.Options) string {
@@ -119,11 +120,17 @@ func inChild(t *testing.T, o *fakegss.Options, env ...string) (child bool, out s
 		}
 		return true, "", nil
 	}
+	if fakegss.NoLoading != "" {
+		t.Skip(fakegss.NoLoading)
+	}
 	path := build(t, o)
 	if _, err := gss.Library(); errors.Is(err, gss.ErrUnavailable) && strings.Contains(err.Error(), "cgo") {
 		t.Skip("this is a build without cgo: no library can be opened")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd, err := testexec.Self("-test.run=^"+t.Name()+"$", "-test.v")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.Env = append(os.Environ(), append(env, "FAKEGSS_TEST_LIBRARY="+path)...)
 	b, err := cmd.CombinedOutput()
 	return false, string(b), err

@@ -19,6 +19,25 @@ func TestFaults(t *testing.T) {
 			wantErr(t, err, gss.ErrNoCred, "empty, as it was told")
 		},
 		"acquire=block": nil, // TestGate
+		"store=fail-env": func(t *testing.T) {
+			_, err := credential(t).StoreInto2(gss.UsageInitiate, gss.MechKrb5, 0, nil)
+			wantErr(t, err, gss.ErrFailure, "when all was stored")
+		},
+		"duplicate=fail-handle": func(t *testing.T) {
+			_, err := credential(t).Duplicate()
+			wantErr(t, err, gss.ErrFailure, "after a credential was made")
+		},
+		"duplicate=null": func(t *testing.T) {
+			_, err := credential(t).Duplicate()
+			wantErr(t, err, gss.ErrFailure, "no credential")
+		},
+		"destroy=fail": func(t *testing.T) {
+			wantErr(t, credential(t).Destroy(), gss.ErrFailure, "keep the credential")
+		},
+		"neg=fail-set": func(t *testing.T) {
+			_, err := credential(t).NegMechs()
+			wantErr(t, err, gss.ErrFailure, "with a set")
+		},
 		"init=weird":    initFails("0x6eda3601"),
 		"init=null":     initFails("no context"),
 		"init=dup":      wantStatus(true, gss.ErrDuplicateToken),
@@ -58,14 +77,51 @@ func TestFaults(t *testing.T) {
 		"unwrap=old":        unwrap(gss.ErrOldToken),
 		"unwrap=dup-nodata": unwrap(gss.ErrDuplicateToken),
 		"unwrap=noconf":     unwrap(nil),
-		"verify=unseq":      verify(gss.ErrUnseqToken),
-		"verify=gap":        verify(gss.ErrGapToken),
-		"verify=dup":        verify(gss.ErrDuplicateToken),
-		"verify=old":        verify(gss.ErrOldToken),
-		"export=fail-keep":  export(gss.ErrFailure, "keep the context", true),
-		"export=fail-null":  export(nil, "", false),
-		"export=empty":      export(nil, "", false),
-		"export=oidonly":    export(nil, "", false),
+		"iov=noconf": func(t *testing.T) {
+			if encrypted, iov, err := wrapIOV(t, 30); err != nil || encrypted || len(iov[0].Data) != 20 {
+				t.Errorf("encrypted %v, %v, %v", encrypted, iov, err)
+			}
+		},
+		"iov=untouched": func(t *testing.T) {
+			if encrypted, iov, err := wrapIOV(t, 30); err != nil || encrypted || len(iov[0].Data) != 30 || string(iov[1].Data) != "message" {
+				t.Errorf("encrypted %v, %v, %v", encrypted, iov, err)
+			}
+		},
+		"iov=shorter": func(t *testing.T) {
+			if encrypted, iov, err := wrapIOV(t, 30); err != nil || !encrypted || len(iov[0].Data) != 19 {
+				t.Errorf("encrypted %v, %v, %v", encrypted, iov, err)
+			}
+		},
+		"iov=64k": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			if n, err := i.WrapIOVLength(true, 0, []gss.IOVBuffer{{Type: gss.IOVHeader}}); err != nil || n[0] != 65536 {
+				t.Errorf("%d, %v", n, err)
+			}
+		},
+		"iov=64k+1": func(t *testing.T) {
+			i, _ := handshakeUntold(t)
+			n, err := i.WrapIOVLength(true, 0, []gss.IOVBuffer{{Type: gss.IOVHeader}})
+			wantErr(t, err, gss.ErrFailure, "memory that is not in the parts")
+			if n[0] != 0 {
+				t.Errorf("lengths %d with an error", n)
+			}
+		},
+		"iov=longer":         oddIOV("memory that is not in the parts"),
+		"iov=huge":           oddIOV("memory that is not in the parts"),
+		"iov=elsewhere":      oddIOV("memory that is not in the parts"),
+		"iov=null":           oddIOV("memory that is not in the parts"),
+		"iov=allocated":      oddIOV("memory that is not in the parts"),
+		"iov=flag":           oddIOV("memory that is not in the parts"),
+		"iov=fail-allocated": oddIOV("with a part that was allocated"),
+
+		"verify=unseq":     verify(gss.ErrUnseqToken),
+		"verify=gap":       verify(gss.ErrGapToken),
+		"verify=dup":       verify(gss.ErrDuplicateToken),
+		"verify=old":       verify(gss.ErrOldToken),
+		"export=fail-keep": export(gss.ErrFailure, "keep the context", true),
+		"export=fail-null": export(nil, "", false),
+		"export=empty":     export(nil, "", false),
+		"export=oidonly":   export(nil, "", false),
 		"export=unavailable": func(t *testing.T) {
 			export(gss.ErrUnavailable, "", true)(t)
 		},
@@ -106,7 +162,7 @@ func TestFaults(t *testing.T) {
 		"display=huge":    displayed(func(s string) bool { return strings.Contains(s, "xxxx") && len(s) < 1<<20 }),
 		"display=fail":    displayed(func(s string) bool { return !strings.Contains(s, "told") }),
 	}
-	if !pass(t, &fakegss.Options{Optional: []string{"gss_set_sec_context_option"}}) {
+	if !pass(t, &fakegss.Options{Optional: append([]string{"gss_set_sec_context_option"}, append(fakegss.IOV, fakegss.Later...)...)}) {
 		return
 	}
 	src, err := os.ReadFile("testdata/fake.c")
@@ -131,6 +187,16 @@ func TestFaults(t *testing.T) {
 			})
 		}
 	}
+}
+
+func credential(t *testing.T) *gss.Cred {
+	t.Helper()
+	r, err := gss.AcquireCred(nil, 0, nil, gss.UsageInitiate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Cred.Release)
+	return r.Cred
 }
 
 func wantErr(t *testing.T, err error, is error, text string) {
@@ -250,6 +316,26 @@ func unwrap(want error) func(*testing.T) {
 		_, encrypted, _, err := a.Unwrap(nil, tok)
 		if want == nil && (err != nil || encrypted) || want != nil && !errors.Is(err, want) {
 			t.Errorf("encrypted %v, error %v, want %v", encrypted, err, want)
+		}
+	}
+}
+
+// wrapIOV wraps a message in two parts, with that room for the header, which takes
+// 20 bytes.
+func wrapIOV(t *testing.T, room int) (encrypted bool, iov []gss.IOVBuffer, err error) {
+	t.Helper()
+	i, _ := handshakeUntold(t)
+	iov = []gss.IOVBuffer{{Type: gss.IOVHeader, Data: make([]byte, room)}, {Type: gss.IOVData, Data: []byte("message")}}
+	encrypted, err = i.WrapIOV(true, 0, iov)
+	return encrypted, iov, err
+}
+
+func oddIOV(text string) func(*testing.T) {
+	return func(t *testing.T) {
+		_, iov, err := wrapIOV(t, 20)
+		wantErr(t, err, gss.ErrFailure, text)
+		if len(iov[0].Data) != 20 || len(iov[1].Data) != 7 {
+			t.Errorf("the parts have %d and %d bytes", len(iov[0].Data), len(iov[1].Data))
 		}
 	}
 }

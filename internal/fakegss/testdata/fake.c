@@ -30,6 +30,11 @@ GSSGO_TABLE(FAKE_DECLARE)
 static const char *const faults[] = {
     "acquire=fail",            /* FAILURE with a minor status that has a text */
     "acquire=block",           /* waits for FAKEGSS_GATE */
+    "store=fail-env",          /* FAILURE, after elements and environment were made */
+    "duplicate=fail-handle",   /* FAILURE, after a credential was made */
+    "duplicate=null",          /* COMPLETE without a credential */
+    "destroy=fail",            /* FAILURE, the credential is kept */
+    "neg=fail-set",            /* FAILURE, with a set */
     "init=weird",              /* an ASN.1 error code as major status, with the CONTINUE_NEEDED bit */
     "init=notgranted",         /* GSS_C_MUTUAL_FLAG is missing in the flags of the context */
     "init=notrans",            /* GSS_C_TRANS_FLAG is */
@@ -54,6 +59,18 @@ static const char *const faults[] = {
     "unwrap=old",
     "unwrap=dup-nodata",       /* the status, and no message: Heimdal 7.8 */
     "unwrap=noconf",           /* says that the message was not encrypted */
+    "iov=noconf",              /* messages in parts: not encrypted although asked for */
+    "iov=untouched",           /* COMPLETE, and nothing was done */
+    "iov=longer",              /* a part is longer than it was */
+    "iov=shorter",             /* a part is shorter than what was made */
+    "iov=huge",                /* a part has the length SIZE_MAX */
+    "iov=64k",                 /* a part has 64 KiB, which is to be believed of a header that is measured */
+    "iov=64k+1",               /* ... and this is not */
+    "iov=elsewhere",           /* a part is other memory, which is not to be released */
+    "iov=null",                /* a part is no memory, and has its length yet */
+    "iov=allocated",           /* a part was allocated although nobody asked for that */
+    "iov=flag",                /* the last part is said to have been, and is what was given */
+    "iov=fail-allocated",      /* FAILURE, and a part that was allocated */
     "verify=unseq",
     "verify=gap",
     "verify=dup",
@@ -303,6 +320,17 @@ static void block(void) {
 }
 
 /* Every call begins here: it is logged, and blocks or fails if it is told to. Then the result is true. */
+static void (*log_function)(void *, int, const char *, va_list);
+static void *log_context;
+
+static void say(int level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    if (log_function)
+        log_function(log_context, level, format, args);
+    va_end(args);
+}
+
 static int enter(OM_uint32 *minor, const char *function, const char *format, ...) {
     char line[4096];
     int n = snprintf(line, sizeof line, "%s", function);
@@ -314,6 +342,7 @@ static int enter(OM_uint32 *minor, const char *function, const char *format, ...
         n = sizeof line - 2;
     strcpy(line + n, "\n");
     log_line(line);
+    say(n > 1000 ? 10 : 1, "called %s with\n%s", function, line + strlen(function));
     if (!minor)
         die("%s: minor_status is NULL", function);
     *minor = 0;
@@ -447,6 +476,7 @@ struct gssgo_cred_handle {
     char *name; /* NULL: the default */
     size_t len;
     int usage;
+    gss_OID_set neg; /* of gss_set_neg_mechs */
 };
 
 struct gssgo_ctx_handle {
@@ -508,8 +538,19 @@ static gss_cred_id_t new_cred(gss_name_t name, int usage) {
     return c;
 }
 
+static void free_set(gss_OID_set set) {
+    size_t i;
+    for (i = 0; i < set->count; i++)
+        free(set->elements[i].elements);
+    free(set->elements);
+    free(set);
+    atomic_fetch_sub(&live_sets, 1);
+}
+
 static void free_cred(gss_cred_id_t c) {
     c->what = DEAD;
+    if (c->neg)
+        free_set(c->neg);
     free(c->name);
     free(c);
     atomic_fetch_sub(&live_creds, 1);
@@ -717,16 +758,10 @@ OM_uint32 gss_test_oid_set_member(OM_uint32 *minor, gss_OID oid, gss_OID_set set
 
 OM_uint32 gss_release_oid_set(OM_uint32 *minor, gss_OID_set *set) {
     OM_uint32 major;
-    size_t i;
     if (enter(minor, "gss_release_oid_set", ""))
         return S_FAILURE;
-    if (*set) {
-        for (i = 0; i < (*set)->count; i++)
-            free((*set)->elements[i].elements);
-        free((*set)->elements);
-        free(*set);
-        atomic_fetch_sub(&live_sets, 1);
-    }
+    if (*set)
+        free_set(*set);
     major = released(minor, "gss_release_oid_set");
     if (major == S_COMPLETE)
         *set = NULL;
@@ -817,17 +852,25 @@ OM_uint32 gss_acquire_cred(OM_uint32 *minor, gss_name_t name, OM_uint32 time_req
     return acquired(minor, name, usage, out, actual, lifetime);
 }
 
-OM_uint32 gss_acquire_cred_from(OM_uint32 *minor, gss_name_t name, OM_uint32 time_req, gss_OID_set mechs, gss_cred_usage_t usage,
-                                gss_key_value_set_desc *store, gss_cred_id_t *out, gss_OID_set *actual, OM_uint32 *lifetime) {
-    char pairs[1024] = "";
+/* The pairs of a store. */
+static const char *pairs_of(const gss_key_value_set_desc *store) {
+    static _Thread_local char pairs[1024];
     size_t at = 0;
     OM_uint32 i;
-    for (i = 0; store && i < store->count && at < sizeof pairs; i++) {
+    if (!store)
+        return "NULL";
+    pairs[0] = 0;
+    for (i = 0; i < store->count && at < sizeof pairs; i++) {
         const char *key = store->elements[i].key, *value = store->elements[i].value;
         at += (size_t)snprintf(pairs + at, sizeof pairs - at, "%s%s:%s", i ? "," : "", word(2, key, strlen(key)), word(3, value, strlen(value)));
     }
+    return pairs;
+}
+
+OM_uint32 gss_acquire_cred_from(OM_uint32 *minor, gss_name_t name, OM_uint32 time_req, gss_OID_set mechs, gss_cred_usage_t usage,
+                                gss_key_value_set_desc *store, gss_cred_id_t *out, gss_OID_set *actual, OM_uint32 *lifetime) {
     check_name("gss_acquire_cred_from", name);
-    if (enter(minor, "gss_acquire_cred_from", " desired_name=%s time_req=%u mechs=%s usage=%d store=%s", desired(name), time_req, members(1, mechs), usage, store ? pairs : "NULL"))
+    if (enter(minor, "gss_acquire_cred_from", " desired_name=%s time_req=%u mechs=%s usage=%d store=%s", desired(name), time_req, members(1, mechs), usage, pairs_of(store)))
         return S_FAILURE;
     return acquired(minor, name, usage, out, actual, lifetime);
 }
@@ -920,6 +963,36 @@ static const char *bindings(int slot, gss_channel_bindings_t cb) {
 
 enum { FROM_INITIATOR = 0xF1, FROM_ACCEPTOR = 0xF2, ERROR_TOKEN = 0xF3, AGAIN = 0xF4, MESSAGE = 0xF5, MIC = 0xF6 };
 
+/* RFC 2743, 3.1, with lengths of four bytes where one does not do. */
+static void put_frame(writer *w, gss_OID mech, const writer *body) {
+    size_t n = 2 + mech->length + body->n;
+    put_number(w, 0x60, 1);
+    if (n >= 0x80)
+        put_number(w, 0x84, 1);
+    put_number(w, n, n < 0x80 ? 1 : 4);
+    put_number(w, 6, 1);
+    put_number(w, mech->length, 1);
+    put(w, mech->elements, mech->length);
+    put(w, body->p, body->n);
+}
+
+/* What is in the frame is left; true if it was one. */
+static int get_frame(reader *r, gss_OID *mech) {
+    gss_OID_desc oid;
+    uint64_t n;
+    if (get_number(r, 1) != 0x60)
+        return 0;
+    n = get_number(r, 1);
+    if (n == 0x84)
+        n = get_number(r, 4);
+    if (r->bad || n != r->n || get_number(r, 1) != 6)
+        return 0;
+    oid.length = (OM_uint32)get_number(r, 1);
+    oid.elements = (void *)get(r, oid.length);
+    *mech = r->bad ? NULL : mechanism(&oid);
+    return *mech != NULL;
+}
+
 static void give_one(gss_buffer_t out, unsigned char kind) { give(out, &kind, 1); }
 
 /* The faults that both sides have. True: the call is over, and *major is its answer. */
@@ -932,9 +1005,16 @@ static int establish_fault(int initiator, OM_uint32 *minor, OM_uint32 *major, gs
         give_one(out, ERROR_TOKEN);
         *major = fail(minor, S_FAILURE, MINOR_TOLD, "told to fail, with a token for the peer");
     } else if (told(initiator ? "init=continue-forever" : "accept=continue-forever", NULL)) {
+        if (!*context && initiator) {
+            unsigned char again = AGAIN;
+            writer body = {&again, 1}, framed = {NULL, 0};
+            put_frame(&framed, &krb5, &body);
+            give(out, framed.p, framed.n);
+            free(framed.p);
+        } else
+            give_one(out, AGAIN);
         if (!*context)
             *context = new_context(initiator);
-        give_one(out, AGAIN);
         *major = S_CONTINUE_NEEDED;
     } else
         return 0;
@@ -959,7 +1039,7 @@ OM_uint32 gss_init_sec_context(OM_uint32 *minor, gss_cred_id_t cred, gss_ctx_id_
     if (!mechanism(mech))
         return fail(minor, S_BAD_MECH, MINOR_ARGUMENT, "no such mechanism");
     if (!c) {
-        writer w = {NULL, 0};
+        writer w = {NULL, 0}, framed = {NULL, 0};
         c = *context = new_context(1);
         c->mech = mechanism(mech);
         c->flags = (flags & ~(OM_uint32)CHANNEL_BOUND) | TRANS;
@@ -969,13 +1049,14 @@ OM_uint32 gss_init_sec_context(OM_uint32 *minor, gss_cred_id_t cred, gss_ctx_id_
         else
             c->source = copy(default_name, c->source_len = strlen(default_name));
         put_number(&w, FROM_INITIATOR, 1);
-        put_number(&w, c->mech == &spnego, 1);
         put_number(&w, flags, 4);
         put_number(&w, c->id, 8);
         put_number(&w, bound(cb), 8);
         put_bytes(&w, c->source, c->source_len);
         put_bytes(&w, c->target, c->target_len);
-        give(out, w.p, w.n);
+        put_frame(&framed, c->mech, &w);
+        give(out, framed.p, framed.n);
+        free(framed.p);
         free(w.p);
         c->open = !(flags & MUTUAL);
     } else {
@@ -1008,7 +1089,8 @@ OM_uint32 gss_accept_sec_context(OM_uint32 *minor, gss_ctx_id_t *context, gss_cr
     OM_uint32 major, flags;
     uint64_t theirs, id;
     reader r = {in ? in->value : NULL, in ? in->length : 0, 0};
-    int kind, is_spnego;
+    gss_OID framed = NULL;
+    int kind;
     check_context("gss_accept_sec_context", *context);
     check_cred("gss_accept_sec_context", cred);
     if (enter(minor, "gss_accept_sec_context", " context=%s cred=%s bindings=%s input=%s", *context ? "given" : "NULL", cred ? "given" : "NULL", bindings(0, cb), length(1, in)))
@@ -1017,8 +1099,9 @@ OM_uint32 gss_accept_sec_context(OM_uint32 *minor, gss_ctx_id_t *context, gss_cr
         return major;
     if (*context)
         return fail(minor, S_FAILURE, MINOR_STATE, "the context is established already");
+    if (!get_frame(&r, &framed))
+        return fail(minor, S_DEFECTIVE_TOKEN, MINOR_TOKEN, "not in the frame of an initiator's token");
     kind = (int)get_number(&r, 1);
-    is_spnego = (int)get_number(&r, 1);
     flags = (OM_uint32)get_number(&r, 4);
     id = get_number(&r, 8);
     theirs = get_number(&r, 8);
@@ -1028,7 +1111,7 @@ OM_uint32 gss_accept_sec_context(OM_uint32 *minor, gss_ctx_id_t *context, gss_cr
         return fail(minor, S_BAD_BINDINGS, MINOR_TOKEN, "other channel bindings");
     c = new_context(0);
     c->id = id;
-    c->mech = is_spnego ? &spnego : &krb5;
+    c->mech = framed;
     c->flags = (flags & ~(OM_uint32)CHANNEL_BOUND) | TRANS | (cb && theirs ? CHANNEL_BOUND : 0);
     c->source = get_bytes(&r, &c->source_len);
     c->target = get_bytes(&r, &c->target_len);
@@ -1384,6 +1467,361 @@ OM_uint32 gss_set_sec_context_option(OM_uint32 *minor, gss_ctx_id_t *context, gs
     return failing ? fail(minor, S_FAILURE, MINOR_TOLD, "told to fail and to delete the context") : S_COMPLETE;
 }
 
+/* Messages in parts: the token that gss_wrap makes, without what is sign-only. There is neither padding nor trailer. */
+
+enum { IOV_DATA = 1, IOV_HEADER = 2, IOV_TRAILER = 7, IOV_PADDING = 9, IOV_SIGN_ONLY = 11, IOV_MIC = 12, IOV_ALLOCATED = 0x20000 };
+
+static gss_iov_buffer_desc *iov_part(gss_iov_buffer_desc *iov, int count, OM_uint32 type) {
+    int i;
+    for (i = 0; i < count; i++)
+        if (iov[i].type == type)
+            return &iov[i];
+    return NULL;
+}
+
+/* What is protected, in one piece. */
+static writer iov_message(gss_iov_buffer_desc *iov, int count) {
+    writer w = {NULL, 0};
+    int i;
+    for (i = 0; i < count; i++)
+        if (iov[i].type == IOV_DATA || iov[i].type == IOV_SIGN_ONLY)
+            put(&w, iov[i].buffer.value, iov[i].buffer.length);
+    return w;
+}
+
+static void iov_scramble(gss_iov_buffer_desc *iov, int count) {
+    int i;
+    for (i = 0; i < count; i++)
+        if (iov[i].type == IOV_DATA)
+            scramble(iov[i].buffer.value, iov[i].buffer.length);
+}
+
+static void *iov_made; /* what was allocated and is to be released */
+
+/* What is wrong with the first part that has a length, if it is told to. */
+static OM_uint32 iov_faults(OM_uint32 *minor, gss_iov_buffer_desc *iov, int count) {
+    static char elsewhere[1 << 17];
+    int failing = told("iov=fail-allocated", NULL);
+    gss_buffer_t b;
+    if (count && told("iov=flag", NULL))
+        iov[count - 1].type |= IOV_ALLOCATED;
+    while (count > 0 && !iov->buffer.length)
+        iov++, count--;
+    if (!count)
+        return S_COMPLETE;
+    b = &iov->buffer;
+    if (told("iov=longer", NULL))
+        b->length++;
+    if (told("iov=shorter", NULL))
+        b->length--;
+    if (told("iov=huge", NULL))
+        b->length = SIZE_MAX;
+    if (told("iov=64k", NULL))
+        b->length = 65536;
+    if (told("iov=64k+1", NULL))
+        b->length = 65537;
+    if (told("iov=elsewhere", NULL))
+        b->value = elsewhere;
+    if (told("iov=null", NULL))
+        b->value = NULL;
+    if (failing || told("iov=allocated", NULL)) {
+        iov->type |= IOV_ALLOCATED;
+        if (iov_made)
+            die("a part that was allocated was not released");
+        give(b, elsewhere, b->length);
+        iov_made = b->value;
+    }
+    return failing ? fail(minor, S_FAILURE, MINOR_TOLD, "told to fail, with a part that was allocated") : S_COMPLETE;
+}
+
+OM_uint32 gss_release_iov_buffer(OM_uint32 *minor, gss_iov_buffer_desc *iov, int count) {
+    int i;
+    if (enter(minor, "gss_release_iov_buffer", " count=%d", count))
+        return S_FAILURE;
+    for (i = 0; i < count; i++) {
+        if (!(iov[i].type & IOV_ALLOCATED))
+            continue;
+        if (!iov_made || iov[i].buffer.value != iov_made)
+            die("gss_release_iov_buffer: part %d was not allocated here", i);
+        free(iov_made);
+        iov_made = NULL;
+        atomic_fetch_sub(&live_buffers, 1);
+        iov[i].buffer.value = NULL;
+        iov[i].buffer.length = 0;
+        iov[i].type &= ~(OM_uint32)IOV_ALLOCATED;
+    }
+    log_live();
+    return S_COMPLETE;
+}
+
+static OM_uint32 iov_lengths(OM_uint32 *minor, gss_iov_buffer_desc *iov, int count, OM_uint32 type) {
+    gss_iov_buffer_desc *p;
+    static const OM_uint32 none[] = {IOV_PADDING, IOV_TRAILER};
+    size_t i;
+    if (told("iov=untouched", NULL))
+        return S_COMPLETE;
+    if ((p = iov_part(iov, count, type)))
+        p->buffer.length = HEADER;
+    for (i = 0; i < COUNT(none); i++)
+        if ((p = iov_part(iov, count, none[i])))
+            p->buffer.length = 0;
+    return iov_faults(minor, iov, count);
+}
+
+OM_uint32 gss_wrap_iov_length(OM_uint32 *minor, gss_ctx_id_t c, int conf, gss_qop_t qop, int *conf_state, gss_iov_buffer_desc *iov, int count) {
+    OM_uint32 major;
+    check_context("gss_wrap_iov_length", c);
+    if (enter(minor, "gss_wrap_iov_length", " conf_req=%d qop=%u count=%d", conf, qop, count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    if (conf_state)
+        *conf_state = conf;
+    return iov_lengths(minor, iov, count, IOV_HEADER);
+}
+
+OM_uint32 gss_get_mic_iov_length(OM_uint32 *minor, gss_ctx_id_t c, gss_qop_t qop, gss_iov_buffer_desc *iov, int count) {
+    OM_uint32 major;
+    check_context("gss_get_mic_iov_length", c);
+    if (enter(minor, "gss_get_mic_iov_length", " qop=%u count=%d", qop, count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    return iov_lengths(minor, iov, count, IOV_MIC);
+}
+
+/* Makes the header, or the MIC. */
+static OM_uint32 iov_seal(OM_uint32 *minor, gss_ctx_id_t c, int kind, int conf, gss_iov_buffer_desc *iov, int count, OM_uint32 type) {
+    gss_iov_buffer_desc *p = iov_part(iov, count, type);
+    writer w = {NULL, 0}, msg;
+    if (told("iov=untouched", NULL))
+        return S_COMPLETE;
+    if (!p || p->buffer.length < HEADER)
+        return fail(minor, S_FAILURE, MINOR_ARGUMENT, "no part for it, or too short a one");
+    msg = iov_message(iov, count);
+    seal(c, kind, conf, msg.p, msg.n, &w);
+    free(msg.p);
+    memcpy(p->buffer.value, w.p, w.n);
+    free(w.p);
+    p->buffer.length = HEADER;
+    if ((p = iov_part(iov, count, IOV_PADDING)))
+        p->buffer.length = 0;
+    if ((p = iov_part(iov, count, IOV_TRAILER)))
+        p->buffer.length = 0;
+    if (conf)
+        iov_scramble(iov, count);
+    return iov_faults(minor, iov, count);
+}
+
+OM_uint32 gss_wrap_iov(OM_uint32 *minor, gss_ctx_id_t c, int conf, gss_qop_t qop, int *conf_state, gss_iov_buffer_desc *iov, int count) {
+    OM_uint32 major;
+    check_context("gss_wrap_iov", c);
+    if (enter(minor, "gss_wrap_iov", " conf_req=%d qop=%u count=%d", conf, qop, count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    conf = conf && !told("iov=noconf", NULL);
+    major = iov_seal(minor, c, MESSAGE, conf, iov, count, IOV_HEADER);
+    if (conf_state && !told("iov=untouched", NULL))
+        *conf_state = conf;
+    return major;
+}
+
+OM_uint32 gss_get_mic_iov(OM_uint32 *minor, gss_ctx_id_t c, gss_qop_t qop, gss_iov_buffer_desc *iov, int count) {
+    OM_uint32 major;
+    check_context("gss_get_mic_iov", c);
+    if (enter(minor, "gss_get_mic_iov", " qop=%u count=%d", qop, count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    return iov_seal(minor, c, MIC, 0, iov, count, IOV_MIC);
+}
+
+static OM_uint32 iov_opened(OM_uint32 *minor, gss_ctx_id_t c, int kind, const char *key, gss_iov_buffer_desc *iov, int count, OM_uint32 type) {
+    gss_iov_buffer_desc *p = iov_part(iov, count, type);
+    OM_uint32 major, sup = 0;
+    writer msg;
+    if (told("iov=untouched", NULL))
+        return S_COMPLETE;
+    if (!p || p->buffer.length < HEADER)
+        return fail(minor, S_DEFECTIVE_TOKEN, MINOR_TOKEN, "the token is cut");
+    if (((unsigned char *)p->buffer.value)[2])
+        iov_scramble(iov, count);
+    msg = iov_message(iov, count);
+    major = opened(minor, c, kind, p->buffer.value, p->buffer.length, msg.p, msg.n, &sup);
+    free(msg.p);
+    if (major == S_COMPLETE)
+        major = iov_faults(minor, iov, count);
+    return major == S_COMPLETE ? sup | told_supplementary(key) : major;
+}
+
+OM_uint32 gss_unwrap_iov(OM_uint32 *minor, gss_ctx_id_t c, int *conf_state, gss_qop_t *qop, gss_iov_buffer_desc *iov, int count) {
+    gss_iov_buffer_desc *p = iov_part(iov, count, IOV_HEADER);
+    OM_uint32 major;
+    check_context("gss_unwrap_iov", c);
+    if (enter(minor, "gss_unwrap_iov", " count=%d", count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    if (conf_state && p && p->buffer.length > 2 && !told("iov=untouched", NULL))
+        *conf_state = ((unsigned char *)p->buffer.value)[2];
+    if (qop)
+        *qop = 0;
+    return iov_opened(minor, c, MESSAGE, "unwrap", iov, count, IOV_HEADER);
+}
+
+OM_uint32 gss_verify_mic_iov(OM_uint32 *minor, gss_ctx_id_t c, gss_qop_t *qop, gss_iov_buffer_desc *iov, int count) {
+    OM_uint32 major;
+    check_context("gss_verify_mic_iov", c);
+    if (enter(minor, "gss_verify_mic_iov", " count=%d", count))
+        return S_FAILURE;
+    if ((major = established(minor, c)) != S_COMPLETE)
+        return major;
+    if (qop)
+        *qop = 0;
+    return iov_opened(minor, c, MIC, "verify", iov, count, IOV_MIC);
+}
+
+/* Tells a mechanism of its own, as Heimdal does. */
+OM_uint32 gss_inquire_name(OM_uint32 *minor, gss_name_t name, int *mn, gss_OID *mech, gss_buffer_set_t *attributes) {
+    check_name("gss_inquire_name", name);
+    if (enter(minor, "gss_inquire_name", ""))
+        return S_FAILURE;
+    *mn = name->mech != NULL;
+    *mech = name->mech ? name->mech : &krb5;
+    *attributes = NULL;
+    return S_COMPLETE;
+}
+
+OM_uint32 gss_release_oid(OM_uint32 *minor, gss_OID *oid) {
+    (void)minor;
+    die("gss_release_oid: %s is this library's own", dotted(0, *oid)); /* Heimdal 7.8 would free it */
+    return S_FAILURE;
+}
+
+/* What Heimdal has after 7.8. */
+
+OM_uint32 gss_store_cred_into2(OM_uint32 *minor, gss_cred_id_t cred, gss_cred_usage_t usage, gss_OID mech, OM_uint32 flags,
+                               gss_key_value_set_desc *store, gss_OID_set *stored, gss_cred_usage_t *usage_stored, gss_buffer_set_t *env) {
+    static const char *const texts[] = {"KRB5CCNAME=FILE:/tmp/fake", "EMPTY="};
+    size_t i;
+    check_cred("gss_store_cred_into2", cred);
+    if (enter(minor, "gss_store_cred_into2", " cred=%s usage=%d mech=%s flags=%u store=%s", cred ? "given" : "NULL", usage, dotted(0, mech), flags, pairs_of(store)))
+        return S_FAILURE;
+    if (stored) {
+        *stored = new_set();
+        add_member(*stored, mech ? mech : &krb5);
+    }
+    if (usage_stored)
+        *usage_stored = usage;
+    if (env) {
+        gss_buffer_set_t e = must(calloc(1, sizeof *e));
+        atomic_fetch_add(&live_sets, 1);
+        e->elements = must(calloc(COUNT(texts), sizeof *e->elements));
+        for (i = 0; i < COUNT(texts); i++) { /* Heimdal counts the NUL */
+            e->elements[i].length = strlen(texts[i]) + 1;
+            e->elements[i].value = copy(texts[i], strlen(texts[i]) + 1);
+        }
+        e->count = COUNT(texts);
+        *env = e;
+    }
+    if (told("store=fail-env", NULL))
+        return fail(minor, S_FAILURE, MINOR_TOLD, "told to fail when all was stored");
+    return S_COMPLETE;
+}
+
+OM_uint32 gss_release_buffer_set(OM_uint32 *minor, gss_buffer_set_t *set) {
+    OM_uint32 major;
+    size_t i;
+    if (enter(minor, "gss_release_buffer_set", ""))
+        return S_FAILURE;
+    if (*set) {
+        for (i = 0; i < (*set)->count; i++)
+            free((*set)->elements[i].value);
+        free((*set)->elements);
+        free(*set);
+        atomic_fetch_sub(&live_sets, 1);
+    }
+    major = released(minor, "gss_release_buffer_set");
+    if (major == S_COMPLETE)
+        *set = NULL;
+    return major;
+}
+
+OM_uint32 gss_duplicate_cred(OM_uint32 *minor, gss_cred_id_t cred, gss_cred_id_t *out) {
+    gss_cred_id_t c;
+    check_cred("gss_duplicate_cred", cred);
+    if (enter(minor, "gss_duplicate_cred", " cred=%s", cred ? "given" : "NULL"))
+        return S_FAILURE;
+    if (told("duplicate=null", NULL))
+        return S_COMPLETE;
+    *out = c = new_cred(NULL, cred ? cred->usage : 1);
+    if (cred && cred->name)
+        c->name = copy(cred->name, c->len = cred->len);
+    if (told("duplicate=fail-handle", NULL))
+        return fail(minor, S_FAILURE, MINOR_TOLD, "told to fail after a credential was made");
+    return S_COMPLETE;
+}
+
+OM_uint32 gss_destroy_cred(OM_uint32 *minor, gss_cred_id_t *cred) {
+    check_cred("gss_destroy_cred", *cred);
+    if (enter(minor, "gss_destroy_cred", " cred=%s", *cred ? "given" : "NULL"))
+        return S_FAILURE;
+    if (told("destroy=fail", NULL))
+        return fail(minor, S_FAILURE, MINOR_TOLD, "told to fail, and to keep the credential");
+    if (*cred)
+        free_cred(*cred);
+    *cred = NULL;
+    log_live();
+    return S_COMPLETE;
+}
+
+OM_uint32 gss_set_neg_mechs(OM_uint32 *minor, gss_cred_id_t cred, gss_OID_set mechs) {
+    size_t i;
+    check_cred("gss_set_neg_mechs", cred);
+    if (enter(minor, "gss_set_neg_mechs", " cred=%s mechs=%s", cred ? "given" : "NULL", members(0, mechs)))
+        return S_FAILURE;
+    if (!cred->neg)
+        cred->neg = new_set();
+    for (i = 0; i < mechs->count; i++)
+        add_member(cred->neg, &mechs->elements[i]);
+    return S_COMPLETE;
+}
+
+OM_uint32 gss_get_neg_mechs(OM_uint32 *minor, gss_cred_id_t cred, gss_OID_set *mechs) {
+    size_t i;
+    check_cred("gss_get_neg_mechs", cred);
+    if (enter(minor, "gss_get_neg_mechs", " cred=%s", cred ? "given" : "NULL"))
+        return S_FAILURE;
+    if (told("neg=fail-set", NULL)) {
+        *mechs = mechanisms();
+        return fail(minor, S_FAILURE, MINOR_TOLD, "told to fail, with a set");
+    }
+    if (!cred->neg)
+        return S_UNAVAILABLE;
+    *mechs = new_set();
+    for (i = 0; i < cred->neg->count; i++)
+        add_member(*mechs, &cred->neg->elements[i]);
+    return S_COMPLETE;
+}
+
+/* As Heimdal's, it keeps the first. */
+void gss_set_log_function(void *context, void (*function)(void *, int, const char *, va_list)) {
+    if (log_function)
+        return;
+    log_function = function;
+    log_context = context;
+}
+
+/* What Heimdal is known by. */
+int gss_mo_set(gss_OID mech, gss_OID option, int enable, gss_buffer_t value) {
+    (void)mech;
+    (void)option;
+    (void)enable;
+    (void)value;
+    return S_UNAVAILABLE;
+}
+
 const char *gss_check_version(const char *required) {
     (void)required;
     return "0.fake";
@@ -1391,3 +1829,6 @@ const char *gss_check_version(const char *required) {
 
 /* What GNU gss is known by. */
 gss_OID_desc GSS_C_NT_ANONYMOUS_static;
+
+/* What GSS.framework is known by. */
+char gss_aapl_initial_cred;
