@@ -47,7 +47,7 @@ func (o *Options) check() (settings, error) {
 	fail := func(format string, args ...any) (settings, error) {
 		return settings{}, fmt.Errorf("gsstest: "+format, args...)
 	}
-	if s.KDC != MIT && s.KDC != Heimdal {
+	if !s.KDC.known() {
 		return fail("no such KDC: %v", s.KDC)
 	}
 	if s.Realm == "" {
@@ -246,7 +246,11 @@ func (r *Realm) mitConf() string {
 	} {
 		fmt.Fprintf(&b, "  %s = %s\n", l[0], l[1])
 	}
-	fmt.Fprintf(&b, " }\n[logging]\n kdc = FILE:%s\n default = FILE:%s\n", r.path(kdcLog), r.path("admin.log"))
+	b.WriteString(" }\n")
+	if o.KDC == MITLDAP {
+		b.WriteString(r.ldapModule())
+	}
+	fmt.Fprintf(&b, "[logging]\n kdc = FILE:%s\n default = FILE:%s\n", r.path(kdcLog), r.path("admin.log"))
 	addText(&b, o.ExtraKDCConf)
 	return b.String()
 }

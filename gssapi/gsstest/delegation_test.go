@@ -7,7 +7,7 @@ import (
 )
 
 func TestAllowDelegation(t *testing.T) {
-	for _, k := range []KDC{MIT, Heimdal} {
+	for _, k := range []KDC{MIT, Heimdal, MITLDAP} {
 		t.Run(k.String(), func(t *testing.T) {
 			r := New(t, &Options{KDC: k, Principals: []string{"host/front.test", "host/back.test", "host/other.test"}})
 			if err := r.AllowDelegation("host/front.test"); err != nil {

@@ -48,18 +48,30 @@ const (
 	// directory named by the environment variable GSSTEST_HEIMDAL if that is set, and otherwise
 	// below /usr/local/lib/gsstest/heimdal and in the system's own directories.
 	Heimdal
+	// MITLDAP is krb5kdc with its database in an LDAP server of its own, OpenLDAP's slapd on a socket in
+	// the realm's directory, up in twice MIT's time. Only there does MIT's KDC know who may delegate to whom:
+	// see [Realm.AllowDelegation]. It takes Debian's krb5-kdc-ldap. For slapd and its tools, an
+	// unpacked package will do: they are looked for below the directory named by the environment
+	// variable GSSTEST_LDAP if that is set, and otherwise below /usr/local/lib/gsstest/ldap and in
+	// the system's own directories.
+	MITLDAP
 )
 
-// String returns "MIT" or "Heimdal".
+// String returns "MIT", "Heimdal" or "MIT with LDAP".
 func (k KDC) String() string {
 	switch k {
 	case MIT:
 		return "MIT"
 	case Heimdal:
 		return "Heimdal"
+	case MITLDAP:
+		return "MIT with LDAP"
 	}
 	return fmt.Sprintf("KDC(%d)", int(k))
 }
+
+// known tells whether there is such a KDC.
+func (k KDC) known() bool { return k == MIT || k == Heimdal || k == MITLDAP }
 
 // ErrClosed is what methods return after [Realm.Close].
 var ErrClosed = errors.New("gsstest: realm is closed")
@@ -115,10 +127,11 @@ type Realm struct {
 	ip    string
 	port  int
 	lock  *portLock // keeps other realms from this address and port
-	guard *guard    // ends the KDC when this process dies
+	guard *guard    // ends the KDC and slapd when this process dies
 
 	mu      sync.Mutex // held while the KDC starts or stops and while kadmin runs
 	proc    *process   // nil: stopped
+	slapd   *process   // of MITLDAP
 	keytabs map[string]string
 	serial  int
 	closed  bool
@@ -126,7 +139,8 @@ type Realm struct {
 }
 
 // Start starts a realm and returns when its KDC answers: after 25 to 100 ms for MIT, 200 to 350 ms for
-// Heimdal. It never waits longer than 30 seconds for the KDC. The caller must call Close.
+// Heimdal. It never waits longer than 30 seconds for the KDC, nor for the LDAP server. The caller must call
+// Close.
 //
 // The error says what is missing on this machine (see [Available]), which option is wrong, or why the
 // KDC did not start, with its log. Nothing is left behind then.
@@ -173,7 +187,7 @@ func New(tb testing.TB, o *Options) *Realm {
 // Available returns nil if the programs of that KDC are on this machine, and otherwise an error that
 // says which are missing and which packages have them. It runs nothing.
 func Available(k KDC) error {
-	if k != MIT && k != Heimdal {
+	if !k.known() {
 		return fmt.Errorf("gsstest: no such KDC: %v", k)
 	}
 	_, err := findTools(k)
@@ -199,6 +213,11 @@ func (r *Realm) start() error {
 			return err
 		}
 		if attempt == 0 {
+			if r.opts.KDC == MITLDAP {
+				if err := r.startLDAP(); err != nil {
+					return err
+				}
+			}
 			if err := r.createDatabase(); err != nil {
 				return err
 			}
@@ -264,6 +283,9 @@ func (r *Realm) Close() error {
 	r.closed = true
 	var errs []error
 	errs = append(errs, r.stopKDC())
+	if r.slapd != nil {
+		errs = append(errs, r.guard.stop(r.slapd, stopTimeout))
+	}
 	if r.dir != "" && r.opts.Dir == "" {
 		errs = append(errs, os.RemoveAll(r.dir))
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // eachKDC runs a test on both KDCs. Neither may be missing: ci/install.sh installs them.
 func eachKDC(t *testing.T, f func(*testing.T, KDC)) {
-	for _, k := range []KDC{MIT, Heimdal} {
+	for _, k := range []KDC{MIT, Heimdal, MITLDAP} {
 		t.Run(k.String(), func(t *testing.T) {
 			t.Parallel()
 			f(t, k)
@@ -542,7 +542,7 @@ func TestSetenv(t *testing.T) {
 }
 
 func TestAvailable(t *testing.T) {
-	for _, k := range []KDC{MIT, Heimdal} {
+	for _, k := range []KDC{MIT, Heimdal, MITLDAP} {
 		must(t, Available(k))
 	}
 	isError(t, Available(7), "no such KDC")
@@ -550,4 +550,7 @@ func TestAvailable(t *testing.T) {
 	isError(t, Available(Heimdal), "no kdc, kadmin.heimdal, kstash below", "ci/install.sh", "heimdal-kdc")
 	_, err := Start(&Options{KDC: Heimdal})
 	isError(t, err, "heimdal-kdc")
+	t.Setenv("GSSTEST_LDAP", t.TempDir())
+	isError(t, Available(MITLDAP), "no usr/sbin/slapd, usr/bin/ldapmodify", "ci/install.sh", "slapd")
+	must(t, Available(MIT))
 }

@@ -91,7 +91,7 @@ func tryAddr(ip string, port int) (_ *portLock, err error) {
 func (r *Realm) startKDC() error {
 	var args []string
 	switch r.opts.KDC {
-	case MIT:
+	case MIT, MITLDAP:
 		args = []string{r.tools.kdc, "-n", "-r", r.opts.Realm, "-P", r.path("kdc.pid")}
 	case Heimdal:
 		// --testing: one process instead of one for each CPU and one that watches them
@@ -152,8 +152,8 @@ func (r *Realm) stopKDC() error {
 	return err
 }
 
-// StopKDC stops the KDC and waits for its end; clients are refused their connections. The database and
-// the port are kept for StartKDC. It does nothing if the KDC is stopped.
+// StopKDC stops the KDC and waits for its end; clients are refused their connections. The database, with its
+// LDAP server, and the port are kept for StartKDC. It does nothing if the KDC is stopped.
 func (r *Realm) StopKDC() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

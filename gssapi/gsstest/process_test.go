@@ -100,10 +100,8 @@ func TestChild(t *testing.T) {
 	if how == "" {
 		return // it is not a test
 	}
-	k := MIT
-	if strings.HasSuffix(how, "-heimdal") {
-		k, how = Heimdal, strings.TrimSuffix(how, "-heimdal")
-	}
+	how, of, _ := strings.Cut(how, "-")
+	k := map[string]KDC{"": MIT, "heimdal": Heimdal, "ldap": MITLDAP}[of]
 	r := New(t, &Options{KDC: k})
 	if how == "suspended" {
 		must(t, r.SuspendKDC())
@@ -132,8 +130,8 @@ func TestChild(t *testing.T) {
 
 // TestNoKDCStays: however the process ends, the KDC ends, and the directory is removed.
 func TestNoKDCStays(t *testing.T) {
-	for _, how := range []string{"fail", "fatal", "panic", "goroutine", "exit", "kill", "kill-heimdal",
-		"suspended", "suspended-heimdal", "stopped", "term", "group"} {
+	for _, how := range []string{"fail", "fatal", "panic", "goroutine", "exit", "kill", "kill-heimdal", "kill-ldap",
+		"suspended", "suspended-heimdal", "stopped", "stopped-ldap", "term", "group"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
@@ -153,12 +151,19 @@ func TestNoKDCStays(t *testing.T) {
 				t.Fatalf("the child wrote %q, %v", line, err)
 			}
 			addr, dir := f[1], f[2]
+			how, of, _ := strings.Cut(how, "-")
+			var slapd net.Conn
+			if of == "ldap" {
+				slapd, err = net.Dial("unix", filepath.Join(dir, "ldapi"))
+				must(t, err)
+				defer slapd.Close()
+			}
 			if how != "stopped" {
 				c, err := net.Dial("tcp", addr) // the KDC is there, or this test proves nothing
 				must(t, err)
 				c.Close()
 			}
-			switch strings.TrimSuffix(how, "-heimdal") {
+			switch how {
 			case "kill", "suspended", "stopped":
 				must(t, cmd.Process.Kill())
 			case "term":
@@ -183,6 +188,12 @@ func TestNoKDCStays(t *testing.T) {
 				}
 				return err != nil
 			})
+			if slapd != nil {
+				must(t, slapd.SetReadDeadline(time.Now().Add(20*time.Second)))
+				if _, err := slapd.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("slapd is there after 20 seconds")
+				}
+			}
 			await(t, dir+" is there", func() bool {
 				_, err := os.Stat(dir)
 				return os.IsNotExist(err)
@@ -243,7 +254,7 @@ func TestUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	contains(t, string(out), "--- PASS: TestRealm/MIT", "--- PASS: TestRealm/Heimdal")
+	contains(t, string(out), "--- PASS: TestRealm/MIT ", "--- PASS: TestRealm/Heimdal", "--- PASS: TestRealm/MIT_with_LDAP")
 	left, err := os.ReadDir(tmp)
 	must(t, err)
 	if len(left) != 0 {

@@ -13,8 +13,8 @@ import (
 
 const supported = true
 
-// guard is a shell that reads the pids of KDCs from a pipe whose only writer is this process. When the
-// pipe ends without a "done", this process has died, even by SIGKILL, and the shell kills the KDC and
+// guard is a shell that reads the pids of a realm's processes from a pipe whose only writer is this process.
+// When the pipe ends without a "done", this process has died, even by SIGKILL, and the shell kills those and
 // removes the directory. Unlike Linux's parent-death signal it works on every Unix and does not depend on
 // the thread that started the process. It is our child, so that nothing is left to an init that does not
 // reap, and in a process group of its own: an interrupt from the terminal reaches it through us.
@@ -23,19 +23,23 @@ type guard struct {
 	pipe *os.File
 }
 
-const guardScript = `kdc=
+const guardScript = `pids=
 while read -r line; do
 	case $line in
 	done) exit 0 ;;
-	none) kdc= ;;
-	*) kdc=$line ;;
+	-*)
+		left=
+		for pid in $pids; do test "-$pid" = "$line" || left="$left $pid"; done
+		pids=$left
+		;;
+	*) pids="$pids $line" ;;
 	esac
 done
-test -z "$kdc" || kill -KILL "$kdc"
+test -z "$pids" || kill -KILL $pids
 test -z "$1" || rm -rf -- "$1"
 `
 
-// startScript becomes the KDC when it is told to, which is after the guard knows its pid.
+// startScript becomes the program when it is told to, which is after the guard knows its pid.
 const startScript = `read -r go || exit 1
 exec "$@" </dev/null
 `
@@ -64,7 +68,7 @@ func (g *guard) release() error {
 	return g.cmd.Wait()
 }
 
-// process is a running KDC.
+// process is a running KDC or LDAP server.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended and was reaped
@@ -84,7 +88,7 @@ func (g *guard) start(args, env []string, dir, output string) (*process, error) 
 	defer w.Close()
 	defer r.Close()
 	p := &process{done: make(chan struct{})}
-	p.cmd = exec.Command("/bin/sh", append([]string{"-c", startScript, "gsstest-kdc"}, args...)...)
+	p.cmd = exec.Command("/bin/sh", append([]string{"-c", startScript, "gsstest-start"}, args...)...)
 	p.cmd.Env = env
 	p.cmd.Dir = dir
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = r, out, out
@@ -108,7 +112,7 @@ func (g *guard) start(args, env []string, dir, output string) (*process, error) 
 	return p, nil
 }
 
-// stop asks the KDC to end and waits for it; after the timeout it kills it.
+// stop asks the process to end and waits for it; after the timeout it kills it.
 func (g *guard) stop(p *process, timeout time.Duration) error {
 	// SIGTERM waits in a suspended process.
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGCONT} {
@@ -124,7 +128,7 @@ func (g *guard) stop(p *process, timeout time.Duration) error {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
-	g.pipe.WriteString("none\n")
+	fmt.Fprintf(g.pipe, "-%d\n", p.cmd.Process.Pid)
 	return nil
 }
 

@@ -20,13 +20,32 @@ import (
 type tools struct {
 	kdc    string
 	kadmin string // kadmin.local, kadmin.heimdal
-	dbutil string // kdb5_util, kstash
+	dbutil string // kdb5_util, kdb5_ldap_util, kstash
 	kinit  string // MIT's if there is one, else Heimdal's
-	libs   string // for LD_LIBRARY_PATH of an unpacked Heimdal
+	libs   string // for LD_LIBRARY_PATH of what is unpacked
+	ldap   ldapTools
 }
 
 // heimdalRoot is where ci/install.sh unpacks Heimdal's KDC on systems that cannot install it.
 const heimdalRoot = "/usr/local/lib/gsstest/heimdal"
+
+// roots are the directories to look below for what may be unpacked: the one that the variable names, or
+// the usual one and the system's.
+func roots(variable, usual string) []string {
+	if dir := os.Getenv(variable); dir != "" {
+		return []string{dir}
+	}
+	return []string{usual, "/"}
+}
+
+// libsBelow are the directories of libraries of what is unpacked below root.
+func libsBelow(root string) string {
+	if root == "/" {
+		return ""
+	}
+	libs, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-*-*"))
+	return strings.Join(libs, string(filepath.ListSeparator))
+}
 
 var binDirs = []string{
 	"/usr/sbin", "/usr/bin", "/sbin", "/usr/local/sbin", "/usr/local/bin",
@@ -54,24 +73,31 @@ func findTools(k KDC) (*tools, error) {
 		}
 	}
 	kinit := firstProgram(inDirs(mitDirs, "kinit"))
-	if k == MIT {
+	if k != Heimdal {
 		need(&t.kdc, "krb5kdc", inDirs(mitDirs, "krb5kdc")...)
-		need(&t.dbutil, "kdb5_util", inDirs(mitDirs, "kdb5_util")...)
+		dbutil := "kdb5_util"
+		if k == MITLDAP {
+			dbutil = "kdb5_ldap_util"
+		}
+		need(&t.dbutil, dbutil, inDirs(mitDirs, dbutil)...)
 		need(&t.kadmin, "kadmin.local", inDirs(mitDirs, "kadmin.local")...)
 		need(&t.kinit, "kinit", kinit)
 		if missing != nil {
 			return nil, fmt.Errorf("gsstest: the MIT KDC cannot be started: no %s on this machine; "+
-				"install krb5-kdc, krb5-admin-server and krb5-user (Debian, Ubuntu), krb5-server and krb5-workstation (Fedora), or krb5 (Homebrew, FreeBSD)",
+				"install krb5-kdc, krb5-admin-server and krb5-user (Debian, Ubuntu), and krb5-kdc-ldap for MITLDAP, krb5-server and krb5-workstation (Fedora), or krb5 (Homebrew, FreeBSD)",
 				strings.Join(missing, ", "))
+		}
+		if k == MITLDAP {
+			var err error
+			if t.ldap, t.libs, err = findLDAP(); err != nil {
+				return nil, err
+			}
 		}
 		return &t, nil
 	}
 
-	roots := []string{heimdalRoot, "/"}
-	if dir := os.Getenv("GSSTEST_HEIMDAL"); dir != "" {
-		roots = []string{dir}
-	}
-	for _, root := range roots {
+	below := roots("GSSTEST_HEIMDAL", heimdalRoot)
+	for _, root := range below {
 		t, missing = tools{}, nil
 		in := func(paths ...string) []string {
 			for i := range paths {
@@ -90,17 +116,14 @@ func findTools(k KDC) (*tools, error) {
 		}
 		t.kinit = kinit
 		if missing == nil {
-			if root != "/" {
-				libs, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-*-*"))
-				t.libs = strings.Join(libs, string(filepath.ListSeparator))
-			}
+			t.libs = libsBelow(root)
 			return &t, nil
 		}
 	}
 	return nil, fmt.Errorf("gsstest: the Heimdal KDC cannot be started: no %s below %s; "+
 		"run ci/install.sh (Debian and Ubuntu: unpacks heimdal-kdc and heimdal-clients, which conflict with MIT's, into %s), "+
 		"or install heimdal-kdc and heimdal-clients (Debian without MIT's KDC) or heimdal (Homebrew, FreeBSD)",
-		strings.Join(missing, ", "), strings.Join(roots, " or "), heimdalRoot)
+		strings.Join(missing, ", "), strings.Join(below, " or "), heimdalRoot)
 }
 
 func inDirs(dirs []string, name string) []string {
@@ -130,7 +153,7 @@ func (r *Realm) toolEnv() []string {
 		k, _, _ := strings.Cut(kv, "=")
 		switch {
 		case strings.HasPrefix(k, "KRB5"), strings.HasPrefix(k, "GSS"), strings.HasPrefix(k, "LC_"),
-			k == "LANG", k == "LANGUAGE", r.tools.libs != "" && k == "LD_LIBRARY_PATH":
+			strings.HasPrefix(k, "LDAP"), k == "LANG", k == "LANGUAGE", r.tools.libs != "" && k == "LD_LIBRARY_PATH":
 		default:
 			env = append(env, kv)
 		}
@@ -138,7 +161,7 @@ func (r *Realm) toolEnv() []string {
 	env = append(env, r.Env()...)
 	// kadmin.local (its libss) reads commands with libreadline or libedit where one
 	// is installed, and libedit loses what is not ASCII.
-	env = append(env, "LC_ALL=C", "SS_READLINE_PATH=none", "KRB5_KDC_PROFILE="+r.path("kdc.conf"))
+	env = append(env, "LC_ALL=C", "SS_READLINE_PATH=none", "KRB5_KDC_PROFILE="+r.path("kdc.conf"), "LDAPNOINIT=1")
 	if r.tools.libs != "" {
 		libs := r.tools.libs
 		if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
@@ -178,12 +201,16 @@ func (r *Realm) runWith(env []string, stdin, program string, args ...string) (st
 func (r *Realm) createDatabase() error {
 	var first []string
 	switch r.opts.KDC {
-	case MIT:
+	case MIT, MITLDAP:
+		args := []string{"-r", r.opts.Realm, "create", "-s"}
+		if r.opts.KDC == MITLDAP {
+			args = []string{"create", "-r", r.opts.Realm, "-s"}
+		}
 		// The password comes twice, and by standard input: arguments are visible to all users.
 		pw := rand.Text()
-		_, stderr, err := r.run(pw+"\n"+pw+"\n", r.tools.dbutil, "-r", r.opts.Realm, "create", "-s")
+		_, stderr, err := r.run(pw+"\n"+pw+"\n", r.tools.dbutil, args...)
 		if err != nil {
-			return fmt.Errorf("gsstest: kdb5_util create: %w: %s", err, strings.TrimSpace(stderr))
+			return fmt.Errorf("gsstest: %s create: %w: %s", filepath.Base(r.tools.dbutil), err, strings.TrimSpace(stderr))
 		}
 	case Heimdal:
 		_, stderr, err := r.run("", r.tools.dbutil, "--random-key", "--enctype="+r.opts.Enctypes[0], "-k", r.path("mkey"))
@@ -209,7 +236,7 @@ func (r *Realm) createDatabase() error {
 // addCommand returns kadmin's command for a new principal, with random keys if there is no password.
 func (r *Realm) addCommand(name, password string) string {
 	name = quote(r.Principal(name))
-	if r.opts.KDC == MIT {
+	if r.opts.KDC != Heimdal {
 		if password == "" {
 			return "addprinc -clearpolicy -randkey " + name
 		}
@@ -260,7 +287,7 @@ func (r *Realm) kadmin(commands []string, again bool) (string, error) {
 	return stdout, nil
 }
 
-// Kadmin runs commands of kadmin.local (MIT) or kadmin -l (Heimdal) and returns their output, for what this
+// Kadmin runs commands of kadmin.local (MIT, MITLDAP) or kadmin -l (Heimdal) and returns their output, for what this
 // package has no method for: Kadmin("modprinc +ok_as_delegate host/server.test"). Their language is that
 // of the KDC in use; the quoting is the caller's. The error holds what kadmin wrote to standard error.
 // Kadmin waits for the program, and never longer than a minute.
@@ -346,7 +373,7 @@ func (r *Realm) keytab(principals []string) (string, error) {
 		commands = append(commands, r.addCommand(p, ""))
 	}
 	for _, p := range principals {
-		if r.opts.KDC == MIT {
+		if r.opts.KDC != Heimdal {
 			commands = append(commands, "ktadd -norandkey -k "+quote(path)+" "+quote(r.Principal(p)))
 		} else {
 			commands = append(commands, "ext_keytab -k "+quote(path)+" "+quote(r.Principal(p)))
