@@ -190,7 +190,7 @@ func changed(n *Name, op, attr string, call func(h unsafe.Pointer) status) (*Nam
 	if !bound(op) {
 		return nil, status{uint32(ErrUnavailable), 0}.error(op, "")
 	}
-	if heimdal() {
+	if heimdal() && !laterHeimdal() {
 		// Its mechanisms have none, and its names are not all fit for
 		// gss_duplicate_name.
 		return nil, call(u.h).explained(op, "", noAttributes)

@@ -30,12 +30,21 @@ func mechName(t *testing.T, principal string) *Name {
 	return n
 }
 
-// onlyMIT skips a test of what the mechanisms of MIT alone can do; TestNoAttributes
-// has the others.
+// needAttributes skips a test where names have no attributes; TestNoAttributes has
+// those libraries.
+func needAttributes(t *testing.T) {
+	t.Helper()
+	if k := needLibrary(t).Kind; k != KindMIT && !laterHeimdal() {
+		skip(t, "the mechanisms of "+string(k)+" have no attributes of names")
+	}
+}
+
+// onlyMIT skips a test of what MIT alone does with them.
 func onlyMIT(t *testing.T) {
 	t.Helper()
+	needAttributes(t)
 	if k := needLibrary(t).Kind; k != KindMIT {
-		skip(t, "the mechanisms of "+string(k)+" have no attributes of names")
+		skip(t, string(k)+" shows names as one type only, and has no attributes that can be set")
 	}
 }
 
@@ -70,12 +79,15 @@ func TestDisplayExt(t *testing.T) {
 
 // The ticket of MIT's KDC has a PAC, and so the peer's name has its parts.
 func TestPeerAttributes(t *testing.T) {
-	onlyMIT(t)
+	needAttributes(t)
 	for what, mech := range map[string]OID{"krb5": MechKrb5, "SPNEGO": MechSPNEGO} {
 		t.Run(what, func(t *testing.T) {
 			peer := peerOf(t, mech)
 			info, err := peer.Inquire()
 			check(t, err)
+			if heimdal() {
+				mech = MechKrb5 // SPNEGO has no names of its own there
+			}
 			if !info.MechName || info.Mech != mech || !slices.Contains(info.Attributes, "urn:mspac:") || !slices.Contains(info.Attributes, "urn:mspac:client-info") {
 				t.Fatalf("the peer is %+v", info)
 			}
@@ -105,8 +117,9 @@ func TestPeerAttributes(t *testing.T) {
 			// Whose length ends in the middle of "urn:mspac:10", the number of client-info.
 			_, err = peer.GetAttribute("urn:mspac:10"[:11], -1)
 			is(t, err, ErrUnavailable)
-			_, err = peer.GetAttribute("urn:mspac:", 1)
-			is(t, err, ErrUnavailable)
+			if _, err = peer.GetAttribute("urn:mspac:", 1); !heimdal() { // it does not look at the number
+				is(t, err, ErrUnavailable)
+			}
 		})
 	}
 }
@@ -160,7 +173,7 @@ func TestSetAttribute(t *testing.T) {
 }
 
 func TestExportComposite(t *testing.T) {
-	onlyMIT(t)
+	needAttributes(t)
 	for what, mech := range map[string]OID{"krb5": MechKrb5, "SPNEGO": MechSPNEGO} {
 		t.Run(what, func(t *testing.T) {
 			peer := peerOf(t, mech)
@@ -168,8 +181,12 @@ func TestExportComposite(t *testing.T) {
 			check(t, err)
 			defer buf.Release()
 			b := buf.Bytes()
-			if e, ok := parseExported(b); !ok || !e.composite || e.mech != MechKrb5 || string(e.name) != "alice@TEST.GSS" || !soundAttributes(e.attrs) {
+			e, ok := parseExported(b)
+			if !ok || !e.composite || e.mech != MechKrb5 || !soundAttributes(e.attrs) || !bytes.Contains(e.name, []byte("alice")) {
 				t.Fatalf("it is %q", b)
+			}
+			if kind() == KindMIT && string(e.name) != "alice@TEST.GSS" {
+				t.Errorf("the name is %q", e.name)
 			}
 			back, err := ImportName(b, NTCompositeExport)
 			check(t, err)
@@ -191,8 +208,9 @@ func TestExportComposite(t *testing.T) {
 			mention(t, err, "NTCompositeExport")
 		})
 	}
-	_, err := nameOf(t, "alice", NTUserName).ExportComposite()
-	is(t, err, ErrUnavailable)
+	if _, err := nameOf(t, "alice", NTUserName).ExportComposite(); !heimdal() { // whose imported names are Kerberos' already
+		is(t, err, ErrUnavailable)
+	}
 }
 
 // MIT 1.20 reads beyond attributes whose lengths do not add up.
@@ -326,6 +344,19 @@ func TestAttributeJunk(t *testing.T) {
 // What cannot have attributes answers ErrUnavailable, on every library.
 func TestNoAttributes(t *testing.T) {
 	needLibrary(t)
+	if laterHeimdal() {
+		// There each name has some of its own making, which nobody has proven.
+		n := nameOf(t, "alice@TEST.GSS", NTKrb5PrincipalName)
+		v, err := n.GetAttribute("urn:ietf:kerberos:nameattr-realm", -1)
+		check(t, err)
+		defer v.Release()
+		if v.Authenticated || string(v.Value.Bytes()) != "TEST.GSS" {
+			t.Errorf("%q, %+v", v.Value.Bytes(), v)
+		}
+		_, err = n.GetAttribute("urn:mspac:", -1)
+		is(t, err, ErrUnavailable)
+		return
+	}
 	for what, n := range map[string]*Name{"service": nameOf(t, "host@server.test", NTHostBasedService), "principal": nameOf(t, "alice@TEST.GSS", NTKrb5PrincipalName)} {
 		_, err := n.GetAttribute("urn:mspac:", -1)
 		is(t, err, ErrUnavailable)

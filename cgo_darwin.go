@@ -2,10 +2,6 @@
 
 package gss
 
-// symbolPrefix: GSS.framework exports a part of its functions, those of IOV
-// among them, under private names only.
-const symbolPrefix = "__ApplePrivate_"
-
 // searchList is where a library is looked for, in this order: the system's own
 // first, since it knows where the user's tickets are (API: caches); then MIT and
 // Heimdal as Homebrew and MacPorts install them. The framework's file is in the

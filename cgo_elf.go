@@ -2,9 +2,6 @@
 
 package gss
 
-// symbolPrefix is tried before the names of optional functions: see cgo_darwin.go.
-const symbolPrefix = ""
-
 // searchList is where a library is looked for, in this order. FreeBSD's own
 // Heimdal has another soname.
 var searchList = []candidate{

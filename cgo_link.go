@@ -20,5 +20,7 @@ import "C"
 // forbid dlopen: to the library that pkg-config knows as krb5-gssapi (MIT's and
 // Heimdal's development packages both provide it), with gss_heimdal or gss_gnu
 // besides to that one, and on macOS to GSS.framework. What a version of the
-// library lacks are weak references.
+// library lacks are weak references. The linker of macOS takes none that no
+// library fills, so there gss_wrap alone is linked, and the other functions are
+// looked up in the library that it is in.
 const linked = true

@@ -323,6 +323,18 @@ func storeCredInto(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, overwr
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
+func storeCredInto2(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, flags uint32, store []byte, pairs int) (r credResult, env unsafe.Pointer) {
+	return credResult{status: status{uint32(ErrUnavailable), 0}}, nil
+}
+
+func duplicateCred(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
+
+func destroyCred(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, cred
+}
+
 func exportCred(cred unsafe.Pointer) (status, libBuffer) {
 	return status{uint32(ErrUnavailable), 0}, libBuffer{}
 }
@@ -332,6 +344,10 @@ func importCred(token []byte) (status, unsafe.Pointer) {
 }
 
 func setNegMechs(cred, mechs unsafe.Pointer) status { return status{uint32(ErrUnavailable), 0} }
+
+func getNegMechs(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	return status{uint32(ErrUnavailable), 0}, nil
+}
 
 func inquireCredByOID(cred, oid unsafe.Pointer) (status, unsafe.Pointer) {
 	return status{uint32(ErrUnavailable), 0}, nil
@@ -405,9 +421,15 @@ func unwrapAEAD(ctx unsafe.Pointer, token, associated, room []byte) msgResult {
 
 // (of credentials)
 
+func krb5Explain(minor uint32) krb5Result { return krb5Result{} }
+
 func krb5CCacheName(name []byte) status { return status{uint32(ErrUnavailable), 0} }
 
 func krb5CopyCCache(cred unsafe.Pointer, name, principal []byte) krb5Result {
+	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
+}
+
+func krb5DIRFile(name []byte) krb5Result {
 	return krb5Result{status: status{uint32(ErrUnavailable), 0}}
 }
 
@@ -447,13 +469,15 @@ func krb5PAC(ctx unsafe.Pointer) (status, libBuffer, bool) {
 	return status{uint32(ErrUnavailable), 0}, libBuffer{}, false
 }
 
-const (
-	keyOfService = iota
-	keyOfInitiator
-	keyOfTokens
-)
+func krb5ServiceKey(ctx unsafe.Pointer) (status, Key) {
+	return status{uint32(ErrUnavailable), 0}, Key{}
+}
 
-func krb5Key(ctx unsafe.Pointer, which int) (status, Key) {
+func krb5InitiatorSubkey(ctx unsafe.Pointer) (status, Key) {
+	return status{uint32(ErrUnavailable), 0}, Key{}
+}
+
+func krb5Subkey(ctx unsafe.Pointer) (status, Key) {
 	return status{uint32(ErrUnavailable), 0}, Key{}
 }
 
@@ -472,3 +496,5 @@ func krb5SetTimeOffset(seconds int32) status { return status{uint32(ErrUnavailab
 func krb5SetDefaultRealm(realm string) status { return status{uint32(ErrUnavailable), 0} }
 
 func krb5SetDNSCanonicalize(on bool) status { return status{uint32(ErrUnavailable), 0} }
+
+func setLogFunction(fd int) status { return status{uint32(ErrUnavailable), 0} }

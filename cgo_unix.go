@@ -75,10 +75,9 @@ func deallocate(b []byte) {
 
 // openTable opens file and binds the table; it returns the file that it is.
 func openTable(file string, noload bool) (path string, err error) {
-	f, p := C.CString(file), C.CString(symbolPrefix)
+	f := C.CString(file)
 	defer C.free(unsafe.Pointer(f))
-	defer C.free(unsafe.Pointer(p))
-	r := C.gssgo_open(f, cbool(noload), p)
+	r := C.gssgo_open(f, cbool(noload))
 	if r.ok == 0 {
 		return "", errors.New(goString(r.err))
 	}

@@ -228,6 +228,23 @@ func storeCredInto(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, overwr
 	return goCred(C.gssgo_store_cred_into(cred, C.int(usage), mech, cbool(overwrite), cbool(byDefault), inText(store), C.OM_uint32(pairs)))
 }
 
+// storeCredInto2 returns a set of buffers too, to be released.
+func storeCredInto2(cred unsafe.Pointer, usage int32, mech unsafe.Pointer, flags uint32, store []byte, pairs int) (r credResult, env unsafe.Pointer) {
+	c := C.gssgo_store_cred_into2(cred, C.int(usage), mech, C.OM_uint32(flags), inText(store), C.OM_uint32(pairs))
+	return goCred(c.cred), c.env
+}
+
+func duplicateCred(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	r := C.gssgo_duplicate_cred(cred)
+	return status{uint32(r.major), uint32(r.minor)}, r.handle
+}
+
+// destroyCred returns what is left of the credential.
+func destroyCred(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	r := C.gssgo_destroy_cred(cred)
+	return status{uint32(r.major), uint32(r.minor)}, r.handle
+}
+
 func exportCred(cred unsafe.Pointer) (status, libBuffer) {
 	r := C.gssgo_export_cred(cred)
 	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}
@@ -242,6 +259,11 @@ func importCred(token []byte) (status, unsafe.Pointer) {
 func setNegMechs(cred, mechs unsafe.Pointer) status {
 	r := C.gssgo_set_neg_mechs(cred, mechs)
 	return status{uint32(r.major), uint32(r.minor)}
+}
+
+func getNegMechs(cred unsafe.Pointer) (status, unsafe.Pointer) {
+	r := C.gssgo_get_neg_mechs(cred)
+	return status{uint32(r.major), uint32(r.minor)}, r.handle
 }
 
 func inquireCredByOID(cred, oid unsafe.Pointer) (status, unsafe.Pointer) {
@@ -369,6 +391,10 @@ func goKrb5(r C.gssgo_krb5_result) krb5Result {
 	return krb5Result{status{uint32(r.major), uint32(r.minor)}, r.handle, missing, goString(r.text)}
 }
 
+func krb5Explain(minor uint32) krb5Result {
+	return goKrb5(C.gssgo_krb5_explain(C.OM_uint32(minor)))
+}
+
 func krb5CCacheName(name []byte) status {
 	r := C.gssgo_krb5_ccache_name(inText(name))
 	return status{uint32(r.major), uint32(r.minor)}
@@ -377,6 +403,8 @@ func krb5CCacheName(name []byte) status {
 func krb5CopyCCache(cred unsafe.Pointer, name, principal []byte) krb5Result {
 	return goKrb5(C.gssgo_krb5_copy_ccache(cred, inText(name), inText(principal)))
 }
+
+func krb5DIRFile(name []byte) krb5Result { return goKrb5(C.gssgo_krb5_dir_file(inText(name))) }
 
 func krb5DestroyCCache(name []byte) krb5Result {
 	return goKrb5(C.gssgo_krb5_destroy_ccache(inText(name)))
@@ -424,16 +452,21 @@ func krb5PAC(ctx unsafe.Pointer) (status, libBuffer, bool) {
 	return status{uint32(r.major), uint32(r.minor)}, libBuffer{r.buf, uintptr(r.len)}, r.conf != 0
 }
 
-// Which key: see gssgo_krb5_key.
-const (
-	keyOfService   = C.GSSGO_KEY_SERVICE
-	keyOfInitiator = C.GSSGO_KEY_INITIATOR
-	keyOfTokens    = C.GSSGO_KEY_TOKEN
-)
+func krb5ServiceKey(ctx unsafe.Pointer) (status, Key) {
+	return crossKey(C.GSSGO_KEY_SERVICE, ctx)
+}
 
-// krb5Key returns a copy of a key that the library released.
-func krb5Key(ctx unsafe.Pointer, which int) (status, Key) {
-	r := C.gssgo_krb5_key(ctx, C.int(which))
+func krb5InitiatorSubkey(ctx unsafe.Pointer) (status, Key) {
+	return crossKey(C.GSSGO_KEY_INITIATOR, ctx)
+}
+
+func krb5Subkey(ctx unsafe.Pointer) (status, Key) {
+	return crossKey(C.GSSGO_KEY_TOKEN, ctx)
+}
+
+// crossKey returns a copy of a key that the library released.
+func crossKey(which C.gssgo_which_key, ctx unsafe.Pointer) (status, Key) {
+	r := C.gssgo_krb5_key(ctx, which)
 	defer C.gssgo_krb5_free_keyblock(r.key)
 	value, _ := libBuffer{unsafe.Pointer(r.value.p), uintptr(r.value.n)}.appendTo(nil)
 	return status{uint32(r.major), uint32(r.minor)}, Key{int32(r._type), value}
@@ -498,5 +531,12 @@ func krb5SetDefaultRealm(realm string) status {
 
 func krb5SetDNSCanonicalize(on bool) status {
 	r := C.gssgo_krb5_set_dns_canonicalize(cbool(on))
+	return status{uint32(r.major), uint32(r.minor)}
+}
+
+// setLogFunction has the library log to a copy of fd; -1 is nowhere. The minor
+// status is an errno.
+func setLogFunction(fd int) status {
+	r := C.gssgo_set_log_function(C.int(fd))
 	return status{uint32(r.major), uint32(r.minor)}
 }

@@ -213,7 +213,7 @@ type stepResult struct {
 //gss:pinned
 func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 	x.c.set(r.ctx)
-	s := &Step{Token: r.token.buffer(false), Mech: r.mech, Flags: Flags(r.flags), Lifetime: r.lifetime}
+	s := &Step{Token: r.token.buffer(false), Mech: r.mech, Flags: ntlmFlags(r.mech, honest(r.flags)), Lifetime: r.lifetime}
 	var err *Error
 	// A supplementary status says that the token is an old or a repeated one,
 	// which is fatal here (RFC 2744, 5.1 and 5.19), routine error or not.
@@ -245,8 +245,18 @@ func (x *Ctx) step(op string, r stepResult, mech OID) (*Step, error) {
 // tickets have expired, on a password that it asks for at the terminal. RFC 2744,
 // 5.19.
 func (x *Ctx) Init(a *InitArgs) (s *Step, err error) {
-	if a.Cred != nil && a.Cred.restricts.Load() {
-		onItsOwnThread(func() { s, err = x.initiate(a) })
+	if ccache := a.heimdalCCache(); ccache != "" {
+		err = WithCCacheName(ccache, func() (err error) {
+			s, err = x.initiate(a)
+			return err
+		})
+		return s, err
+	}
+	if a != nil && a.Cred != nil && a.Cred.restricts.Load() {
+		err = OnOwnThread(func() (err error) {
+			s, err = x.initiate(a)
+			return err
+		})
 		return s, err
 	}
 	return x.initiate(a)
@@ -353,6 +363,11 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 		return nil, err
 	}
 	defer c.end()
+	if err := heimdalPart(op, a.Token); err != nil {
+		x.c.release()
+		x.failed = true
+		return new(Step), err
+	}
 	turn := takeTurn()
 	r := acceptSecContext(u.h, c.h, a.Bindings.cross(), a.Token)
 	turn.end()
@@ -361,7 +376,7 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 	}
 	s, err := x.step(op, r, r.mech)
 	if gnu() && err == nil && a.Cred != nil && x.c.keep == nil {
-		x.c.keep = a.Cred.c.more() // a context of GNU gss 1.0.4 uses the memory of its credential
+		x.c.keep = a.Cred.c.lend() // a context of GNU gss 1.0.4 uses the memory of its credential
 	}
 	return s, err
 }
@@ -454,7 +469,15 @@ func (x *Ctx) Inquire() (*CtxInfo, error) {
 	}
 	defer u.end()
 	r := inquireContext(u.h)
-	info := &CtxInfo{mechanismName(r.source), mechanismName(r.target), r.lifetime, r.mech, Flags(r.flags), r.local, r.open}
+	if kind() == KindHeimdal && r.mech == MechNTLM {
+		// 7.8 (lib/gssapi/ntlm/inquire_context.c) tells names that have nothing in
+		// them, and crashes on everything that is done with those, releasing included.
+		r.source, r.target = nil, nil
+	}
+	info := &CtxInfo{mechanismName(r.source), mechanismName(r.target), r.lifetime, r.mech, ntlmFlags(r.mech, honest(r.flags)), r.local, r.open}
+	if kind() == KindMIT && r.mech == MechNTLM && !r.failed() {
+		_, info.Lifetime = contextTime(u.h) // gss-ntlmssp 1.2.0 tells 0 here until it expires
+	}
 	if r.failed() {
 		return info, r.error(op, r.mech)
 	}
@@ -501,6 +524,10 @@ func (x *Ctx) Export() (*Buffer, error) {
 // (4 bytes in MIT, 2 in Heimdal 7.8).
 func emptyExport(token []byte) bool {
 	defer clear(token)
+	if laterHeimdal() {
+		content, ok := heimdalContext(token)
+		return !ok || len(content) == 0
+	}
 	for _, width := range []int{4, 2} {
 		if len(token) < width {
 			continue
@@ -532,6 +559,11 @@ func ImportSecContext(token []byte) (*Ctx, error) {
 	if err := checkSize(op, "token", len(token)); err != nil {
 		return nil, err
 	}
+	if laterHeimdal() {
+		if content, ok := heimdalContext(token); !ok || len(content) == 0 {
+			return nil, &Error{Op: op, Major: ErrDefectiveToken, Text: "not called: there is no context in the token"}
+		}
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s, h := importSecContext(token)
@@ -548,8 +580,9 @@ func ImportSecContext(token []byte) (*Ctx, error) {
 }
 
 // AdoptCtx takes ownership of an established gss_ctx_id_t of the loaded library
-// that C made. Errors are ErrUnavailable when it cannot be certain whose handle
-// it is (see LoadAt), and ErrNoContext for nil.
+// that C made; that it is established Inquire tells. Errors are ErrUnavailable when
+// it cannot be certain whose handle it is (see LoadAt), and ErrNoContext for nil;
+// then the handle is still the caller's.
 func AdoptCtx(h unsafe.Pointer) (*Ctx, error) {
 	const op = "adopt context"
 	if err := adoptable(op); err != nil {

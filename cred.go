@@ -72,7 +72,7 @@ func (c *Cred) initiates(op string, h unsafe.Pointer, mech OID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.asked {
-		r := inquireCred(h, false)
+		r := inquiredCred(h, false)
 		mechs := takeOIDSet(r.mechs)
 		if r.failed() {
 			return r.error("gss_inquire_cred", mech)
@@ -172,8 +172,10 @@ func AcquireCred(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*Cr
 	if err := gnuAcquire(op, name, usage); err != nil {
 		return nil, err
 	}
-	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
-		return acquireCred(name, lifetime, mechs, int32(usage))
+	return ofName(name, usage, func() (*CredResult, error) {
+		return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
+			return acquireCred(name, lifetime, mechs, int32(usage))
+		})
 	})
 }
 
@@ -213,16 +215,20 @@ func AcquireCredWithPassword(name *Name, password []byte, lifetime uint32, mechs
 // Add calls gss_add_cred: a new credential that has the elements of c and one
 // more, for mech. A nil c starts from none. c is not changed. It may block on a
 // KDC. On Heimdal it answers ErrUnavailable for SPNEGO, and for an acceptor c that
-// was not acquired for a name. RFC 2744, 5.3.
+// was not acquired for a name. ErrDuplicateElement if c has an element for mech;
+// with Heimdal after 7.8 each one has that for SPNEGO. RFC 2744, 5.3.
 func (c *Cred) Add(name *Name, mech OID, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
-	return addElement("gss_add_cred", c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
-		return addCred(cred, name, mech, int32(usage), initiatorLifetime, acceptorLifetime)
+	return ofName(name, usage, func() (*CredResult, error) {
+		return addElement("gss_add_cred", c, name, mech, func(cred, name, mech unsafe.Pointer) credResult {
+			return addCred(cred, name, mech, int32(usage), initiatorLifetime, acceptorLifetime)
+		})
 	})
 }
 
-// addable refuses what crashes Heimdal 7.8 in gss_add_cred: a mechanism that it
-// has not, SPNEGO, whose gss_add_cred calls the library's and so itself, and an
-// acceptor of any name, whose elements it copies by their names.
+// addable refuses what crashes Heimdal in gss_add_cred: a mechanism that it has not,
+// an acceptor of any name, whose elements it copies by their names, in 7.8 SPNEGO,
+// whose gss_add_cred calls the library's and so itself, and in later ones NTLM, also
+// as one of those that SPNEGO from none is.
 //
 //gss:pinned
 func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
@@ -233,14 +239,20 @@ func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
 	if !slices.Contains(takeOIDSet(set), mech) {
 		return &Error{Op: op, Major: ErrBadMech, Mech: mech, Text: "not called: Heimdal crashes on a mechanism that it does not have"}
 	}
-	if mech == MechSPNEGO {
+	if mech == MechSPNEGO && (c == nil || !laterHeimdal()) {
 		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes; acquire the credential for both mechanisms at once"}
 	}
-	if c == nil || c.named {
+	if mech == MechNTLM && laterHeimdal() {
+		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal aborts where it has no credential for NTLM"}
+	}
+	if c == nil || c.named && !laterHeimdal() {
 		return nil
 	}
-	r := inquireCred(h, false)
-	releaseOIDSet(r.mechs)
+	r := inquiredCred(h, false)
+	mechs := takeOIDSet(r.mechs)
+	if !r.failed() && laterHeimdal() && slices.Contains(mechs, mech) {
+		return &Error{Op: op, Major: ErrDuplicateElement, Mech: mech, Text: "not called: Heimdal would keep the element that is there, and report success"}
+	}
 	if !r.failed() && c.nameless(r.usage) {
 		return &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "not called: Heimdal crashes on an acceptor credential that was not acquired for a name"}
 	}
@@ -254,6 +266,30 @@ type CredInfo struct {
 	AcceptorLifetime uint32 // InquireByMech only
 	Usage            CredUsage
 	Mechs            []OID // Inquire only
+}
+
+// inquiredCred is what gss_inquire_cred tells. Later Heimdals give each credential
+// that is for SPNEGO or for no mechanism in particular an element for SANON too,
+// which anybody has and which is for both usages: the usage is that of Kerberos.
+//
+//gss:pinned
+func inquiredCred(h unsafe.Pointer, name bool) credResult {
+	r := inquireCred(h, name)
+	if r.failed() || CredUsage(r.usage) != UsageBoth || !laterHeimdal() {
+		return r
+	}
+	mech, err := cOID("gss_inquire_cred_by_mech", MechKrb5)
+	if err != nil {
+		return r
+	}
+	k := inquireCredByMech(h, mech)
+	if !k.failed() {
+		r.usage = k.usage
+	}
+	if k.name != nil {
+		releaseName(k.name)
+	}
+	return r
 }
 
 // info takes ownership of what came back about c.
@@ -300,7 +336,7 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquireCred(u.h, true).info(op, c, "")
+	return inquiredCred(u.h, true).info(op, c, "")
 }
 
 // InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.
@@ -342,7 +378,7 @@ func (c *Cred) Release() {
 
 // AdoptCred takes ownership of a gss_cred_id_t of the loaded library that C
 // made. Errors are ErrUnavailable when it cannot be certain whose handle it is
-// (see LoadAt), and ErrNoCred for nil.
+// (see LoadAt), and ErrNoCred for nil; then the handle is still the caller's.
 func AdoptCred(h unsafe.Pointer) (*Cred, error) {
 	const op = "adopt credential"
 	if err := adoptable(op); err != nil {
@@ -355,15 +391,18 @@ func AdoptCred(h unsafe.Pointer) (*Cred, error) {
 }
 
 // Detach gives up the credential without releasing it: the gss_cred_id_t is the
-// caller's. The error is ErrNoCred if it was released, or is in use by a call at
-// this moment.
+// caller's. From here on every call answers ErrNoCred; Detach waits for those
+// that are under way, which may ask a KDC. The error is ErrNoCred if it was
+// released or detached before, and with GNU gss while a context is there that was
+// accepted with it.
 func (c *Cred) Detach() (unsafe.Pointer, error) {
+	const op = "detach credential"
 	if c == nil {
-		return nil, &Error{Op: "detach credential", Major: ErrNoCred, Text: "no credential was given"}
+		return nil, &Error{Op: op, Major: ErrNoCred, Text: "no credential was given"}
 	}
-	h, ok := c.c.takeAlone()
-	if !ok {
-		return nil, &Error{Op: "detach credential", Major: ErrNoCred, Text: "the credential was released, or a call is using it"}
+	h, err := c.c.detach()
+	if err != nil {
+		return nil, &Error{Op: op, Major: ErrNoCred, Text: err.Error()}
 	}
 	return h, nil
 }

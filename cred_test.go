@@ -123,13 +123,13 @@ func TestErrorsName(t *testing.T) {
 		_, err = NewCtx().Init(&InitArgs{Cred: r.Cred, Target: server(t), Mech: MechKrb5})
 		r.Cred.Release()
 	}
-	is(t, err, ErrNoCred)
-	if heimdal() {
+	if e := (*Error)(nil); heimdal() && errors.As(err, &e) && e.Minor == 0 {
 		// Heimdal 7.8 (lib/gssapi/mech/gss_acquire_cred.c) forgets what its mechanisms say.
-		if e := (*Error)(nil); !errors.As(err, &e) || e.Minor != 0 || e.Text != "" {
-			t.Errorf("Heimdal has a text after all: %v", err)
-		}
+		is(t, err, ErrNoCred)
 	} else {
+		if !errors.Is(err, ErrNoCred) && !errors.Is(err, ErrFailure) { // Heimdal after 7.8
+			t.Error(err)
+		}
 		mention(t, err, "nobody@TEST.GSS")
 	}
 	for _, mech := range []OID{MechKrb5, MechSPNEGO, ""} {

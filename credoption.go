@@ -130,3 +130,26 @@ func (c *Cred) SetNegMechs(mechs []OID) error {
 	releaseOIDSet(set)
 	return nil
 }
+
+// NegMechs calls gss_get_neg_mechs: the list of SetNegMechs; nil if there was none,
+// so that SPNEGO may negotiate whatever c has. Heimdal after 7.8.
+func (c *Cred) NegMechs() ([]OID, error) {
+	const op = "gss_get_neg_mechs"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	u, err := c.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	s, set := getNegMechs(u.h)
+	mechs := takeOIDSet(set)
+	if Major(s.major).Is(ErrUnavailable) { // there is no list
+		return nil, nil
+	}
+	if s.failed() {
+		return nil, s.error(op, "")
+	}
+	return mechs, nil
+}

@@ -1,8 +1,10 @@
 package gss
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -153,8 +155,8 @@ func (c *Cred) AddFrom(name *Name, mech OID, usage CredUsage, initiatorLifetime,
 
 // AddWithPassword calls gss_add_cred_with_password: Add of initial credentials
 // for name by its password, which the caller may clear afterwards. It may block
-// on a KDC. Where c has an element for mech, Heimdal puts the new one in its place,
-// and MIT answers ErrDuplicateElement. MIT and Heimdal; on Heimdal it is
+// on a KDC. Where c has an element for mech, Heimdal 7.8 puts the new one in its
+// place, and others answer ErrDuplicateElement. MIT and Heimdal; on Heimdal it is
 // ErrUnavailable in the cases of Add.
 func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage CredUsage, initiatorLifetime, acceptorLifetime uint32) (*CredResult, error) {
 	const op = "gss_add_cred_with_password"
@@ -178,16 +180,22 @@ func (c *Cred) AddWithPassword(name *Name, mech OID, password []byte, usage Cred
 	})
 }
 
+// checkPassword refuses what the libraries do not take as it is. They end a password
+// at its first NUL, so that others than the right one would do.
 func checkPassword(op string, password []byte) error {
 	if len(password) > maxPassword {
 		return &Error{Op: op, Major: ErrFailure, Text: fmt.Sprintf("a password of %d bytes: at most %d are passed to the C library", len(password), maxPassword)}
+	}
+	if bytes.IndexByte(password, 0) >= 0 {
+		return &Error{Op: op, Major: ErrFailure, Text: "the password has a NUL byte: the C libraries end it there"}
 	}
 	return nil
 }
 
 // Impersonate calls gss_acquire_cred_impersonate_name: with c, the credential of
 // a service, a credential in the name of one of its clients (S4U2Self). The KDC
-// is asked, so that it may block. MIT 1.8 and later.
+// is asked, so that it may block. MIT 1.8 and later; Heimdal after 7.8 has the
+// function, and answers ErrUnavailable.
 func (c *Cred) Impersonate(name *Name, lifetime uint32, mechs []OID, usage CredUsage) (*CredResult, error) {
 	const op = "gss_acquire_cred_impersonate_name"
 	if err := available(op); err != nil {
@@ -201,9 +209,13 @@ func (c *Cred) Impersonate(name *Name, lifetime uint32, mechs []OID, usage CredU
 		return nil, err
 	}
 	defer u.end()
-	return acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
+	r, err := acquire(op, name, mechs, func(name, mechs unsafe.Pointer) credResult {
 		return acquireCredImpersonateName(u.h, name, lifetime, mechs, int32(usage))
 	})
+	if e := (*Error)(nil); errors.As(err, &e) && e.Major == ErrUnavailable && e.Text == "" {
+		e.Text = "the library has the function, and no mechanism that does it" // Heimdal after 7.8
+	}
+	return r, err
 }
 
 // AddImpersonate calls gss_add_cred_impersonate_name: the elements of c, and one
@@ -242,6 +254,7 @@ func (c *Cred) AddImpersonate(impersonator *Cred, name *Name, mech OID, usage Cr
 type StoreResult struct {
 	Mechs []OID     // whose elements were stored
 	Usage CredUsage // of what was stored; 0 on Heimdal, which does not tell
+	Env   []string  // StoreInto2 only: the environment that finds it, such as "KRB5CCNAME=FILE:/tmp/cc"
 }
 
 // Store calls gss_store_cred: it writes c into the current credential store of
@@ -256,9 +269,13 @@ type StoreResult struct {
 // The default ccache comes before those if it is a FILE: the call is made only if
 // that has the name of c already, and is ErrUnavailable else. CopyCCache writes
 // into any. It would also empty a ccache that is stored over itself: there nothing
-// is done.
+// is done. Later Heimdals store into the default ccache, or into that of the name
+// of c in its collection.
 func (c *Cred) Store(usage CredUsage, mech OID, overwrite, byDefault bool) (*StoreResult, error) {
 	const op = "gss_store_cred"
+	if done, err := c.storedAlready(op, usage, mech, overwrite, nil); done != nil || err != nil {
+		return done, err
+	}
 	there, err := c.storable(op)
 	if err != nil {
 		return nil, err
@@ -274,10 +291,64 @@ func (c *Cred) Store(usage CredUsage, mech OID, overwrite, byDefault bool) (*Sto
 	})
 }
 
-// storable refuses what Heimdal would store into another credential. there: c is
+// storedAlready is the result of storing c where its tickets are, on later Heimdals,
+// which would empty a ccache in memory that is stored over itself; nil for any other
+// place. Without overwrite they report success for what they do not store: here that
+// is ErrDuplicateElement. An empty store is the default ccache.
+func (c *Cred) storedAlready(op string, usage CredUsage, mech OID, overwrite bool, store map[string]string) (*StoreResult, error) {
+	ccache, named := store["ccache"]
+	if !laterHeimdal() || c == nil || usage != UsageInitiate || mech != "" && mech != MechKrb5 || len(store) > 0 && !named {
+		return nil, nil
+	}
+	var d *Cred
+	var err error
+	if named {
+		d, err = ImportKrb5Cred(ccache, "", "")
+	} else {
+		var r *CredResult
+		if r, err = AcquireCred(nil, 0, []OID{MechKrb5}, UsageInitiate); err == nil {
+			d = r.Cred
+		}
+	}
+	if e := (*Error)(nil); errors.As(err, &e) && e.Minor == ccUnknownType {
+		return nil, err // the library would take it for a file
+	}
+	if err != nil {
+		return nil, nil // nothing is there
+	}
+	defer d.Release()
+	duplicate := &Error{Op: op, Major: ErrDuplicateElement, Mech: mech, Text: "not called: there are tickets in the ccache that would be kept"}
+	own, err := c.InquireByOID(CredCCache)
+	if err != nil {
+		return nil, nil // the library says so
+	}
+	if there, err := d.InquireByOID(CredCCache); err == nil && slices.EqualFunc(own, there, bytes.Equal) && len(own) > 0 {
+		if !overwrite {
+			return nil, duplicate
+		}
+		return &StoreResult{Mechs: []OID{MechKrb5}, Env: []string{"KRB5CCNAME=" + string(bytes.TrimRight(own[0], "\x00"))}}, nil
+	}
+	if overwrite {
+		return nil, nil
+	}
+	var infos [2]*CredInfo
+	for n, x := range []*Cred{c, d} {
+		if infos[n], err = x.Inquire(); err != nil {
+			return nil, nil
+		}
+		defer infos[n].Name.Release()
+	}
+	same, err := infos[0].Name.Compare(infos[1].Name)
+	if err == nil && (same && infos[1].Lifetime >= infos[0].Lifetime || !same && named) {
+		return nil, duplicate
+	}
+	return nil, nil
+}
+
+// storable refuses what Heimdal 7.8 would store into another credential. there: c is
 // from the ccache that it would be stored into.
 func (c *Cred) storable(op string) (there bool, err error) {
-	if err := available(op); err != nil || !heimdal() || c == nil {
+	if err := available(op); err != nil || !heimdal() || laterHeimdal() || c == nil {
 		return false, err
 	}
 	refused := &Error{Op: op, Major: ErrUnavailable, Mech: MechKrb5, Text: "not called: Heimdal would store into any ccache of that name in this process: it needs a default ccache that is a FILE and has the name already; or copy into a ccache that is named"}
@@ -319,6 +390,12 @@ func (c *Cred) storable(op string) (there bool, err error) {
 // {"ccache": "FILE:/tmp/cc"}, which must not be empty. MIT 1.11 and later.
 func (c *Cred) StoreInto(usage CredUsage, mech OID, overwrite, byDefault bool, store map[string]string) (*StoreResult, error) {
 	const op = "gss_store_cred_into"
+	if len(store) == 0 {
+		return nil, &Error{Op: op, Major: ErrFailure, Text: "the credential store is empty"}
+	}
+	if done, err := c.storedAlready(op, usage, mech, overwrite, store); done != nil || err != nil {
+		return done, err
+	}
 	block, err := storeBlock(op, store)
 	if err != nil {
 		return nil, err
@@ -326,6 +403,52 @@ func (c *Cred) StoreInto(usage CredUsage, mech OID, overwrite, byDefault bool, s
 	return storeElements(op, c, mech, func(cred, mech unsafe.Pointer) credResult {
 		return storeCredInto(cred, int32(usage), mech, overwrite, byDefault, block, len(store))
 	})
+}
+
+// StoreFlags say how StoreInto2 stores.
+type StoreFlags uint32
+
+// Flags of StoreInto2.
+const (
+	StoreDefault    StoreFlags = 1 // GSS_C_STORE_CRED_DEFAULT: the default credential of a store of several
+	StoreOverwrite  StoreFlags = 2 // GSS_C_STORE_CRED_OVERWRITE: in place of what is there
+	StoreSetProcess StoreFlags = 4 // GSS_C_STORE_CRED_SET_PROCESS: refused, see StoreInto2
+)
+
+// StoreInto2 calls gss_store_cred_into2: StoreInto, which also tells in Env where
+// the credential went. No store is the one that Heimdal chooses: the default
+// ccache, or that of the name of c in its collection. Besides ccache there are the
+// keys unique_ccache_type, of a new ccache, and username and appname, which have a
+// part in the choice; others are overlooked.
+//
+// StoreSetProcess is ErrUnavailable: Heimdal (source of 2024) would leave memory
+// that it has freed in the environment of the process, which other threads read.
+// Env is what a child process needs. Heimdal after 7.8.
+func (c *Cred) StoreInto2(usage CredUsage, mech OID, flags StoreFlags, store map[string]string) (*StoreResult, error) {
+	const op = "gss_store_cred_into2"
+	if flags&StoreSetProcess != 0 {
+		return nil, &Error{Op: op, Major: ErrUnavailable, Text: "not called: the environment of the process would point to freed memory: give a child process what Env tells"}
+	}
+	if done, err := c.storedAlready(op, usage, mech, flags&StoreOverwrite != 0, store); done != nil || err != nil {
+		return done, err
+	}
+	block, err := storeBlock(op, store)
+	if err != nil {
+		return nil, err
+	}
+	var env [][]byte
+	r, err := storeElements(op, c, mech, func(cred, mech unsafe.Pointer) credResult {
+		r, set := storeCredInto2(cred, int32(usage), mech, uint32(flags), block, len(store))
+		env, _ = takeBufferSet(set, false)
+		return r
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range env {
+		r.Env = append(r.Env, string(bytes.TrimRight(b, "\x00")))
+	}
+	return r, nil
 }
 
 // storeElements runs one of the calls that store c.
@@ -350,7 +473,70 @@ func storeElements(op string, c *Cred, mech OID, call func(cred, mech unsafe.Poi
 	if r.failed() {
 		return nil, r.error(op, mech)
 	}
-	return &StoreResult{mechs, CredUsage(r.usage)}, nil
+	return &StoreResult{Mechs: mechs, Usage: CredUsage(r.usage)}, nil
+}
+
+// Duplicate calls gss_duplicate_cred: a credential of its own that has the elements
+// of c, such as for SetNegMechs or SetOption without changing c. What is in memory
+// is copied; what is in a file is shared. Where there is no such function, Export
+// and ImportCred do about the same. Heimdal after 7.8 declares it, and exports it
+// where the linker takes no version script, as on macOS.
+func (c *Cred) Duplicate() (*Cred, error) {
+	const op = "gss_duplicate_cred"
+	if err := available(op); err != nil {
+		return nil, err
+	}
+	u, err := c.need(op)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	s, h := duplicateCred(u.h)
+	if s.failed() {
+		if h != nil {
+			releaseCred(h)
+		}
+		return nil, s.error(op, "")
+	}
+	if h == nil {
+		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no credential"}
+	}
+	d := newCred(h)
+	d.named = c.named
+	d.restricts.Store(c.restricts.Load())
+	return d, nil
+}
+
+// Destroy calls gss_destroy_cred: it releases c, and removes what it is stored in,
+// such as a ccache, where the mechanism can: that of Kerberos can in GSS.framework,
+// and not in Heimdal. It waits for calls that use c, and then c is gone, whatever
+// the error; ErrNoCred if it was released before. Where the function is, see
+// Duplicate; GSS.framework has it too.
+func (c *Cred) Destroy() error {
+	const op = "gss_destroy_cred"
+	if err := available(op); err != nil {
+		return err
+	}
+	if c == nil {
+		return &Error{Op: op, Major: ErrNoCred, Text: "no credential was given"}
+	}
+	h, err := c.c.detach()
+	if err != nil {
+		return &Error{Op: op, Major: ErrNoCred, Text: err.Error()}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s, left := destroyCred(h)
+	if s.failed() {
+		err = s.error(op, "")
+	}
+	if left != nil {
+		releaseCred(left)
+	}
+	if c.c.after != nil {
+		c.c.after()
+	}
+	return err
 }
 
 // Export calls gss_export_cred: a token that ImportCred of the same library makes
@@ -374,7 +560,7 @@ func (c *Cred) Export() (*Buffer, error) {
 	}
 	defer u.end()
 	if heimdal() {
-		r := inquireCred(u.h, false)
+		r := inquiredCred(u.h, false)
 		releaseOIDSet(r.mechs)
 		if !r.failed() && CredUsage(r.usage) == UsageAccept {
 			return nil, &Error{Op: op, Major: ErrUnavailable, Text: "Heimdal exports credentials to initiate with only"}
@@ -426,12 +612,59 @@ func wellFormed(token []byte, depth int) bool {
 			}
 		case MechNTLM: // the form is the plugin's
 		default:
-			if !json.Valid(content) {
+			if !soundKrb5(content) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// soundKrb5 reports whether the part of a token for Kerberos is what MIT 1.20 wrote
+// (lib/gssapi/krb5/export_cred.c), or is of another form: it takes null for each
+// string, and credentials that lack what they are for, and crashes when it uses
+// them.
+func soundKrb5(content []byte) bool {
+	if !json.Valid(content) {
+		return false
+	}
+	var parts []any
+	json.Unmarshal(content, &parts)
+	if len(parts) != 2 || parts[0] != "K5C1" {
+		return true
+	}
+	f, _ := parts[1].([]any)
+	if len(f) != 14 {
+		return true
+	}
+	text := func(v any, at int) bool {
+		list, _ := v.([]any)
+		if at >= len(list) {
+			return false
+		}
+		_, ok := list[at].(string)
+		return ok
+	}
+	const usageAt, nameAt, keytabAt, ccacheAt = 0, 1, 5, 7
+	name, ccache := f[nameAt], f[ccacheAt]
+	if name != nil && !text(name, 0) {
+		return false
+	}
+	if tickets, ok := ccache.([]any); ok {
+		if !text(tickets, 0) {
+			return false
+		}
+		for _, t := range tickets[1:] {
+			if !text(t, 0) || !text(t, 1) { // client, server
+				return false
+			}
+		}
+	}
+	usage, _ := f[usageAt].(float64)
+	u := CredUsage(usage)
+	return float64(u) == usage && UsageBoth <= u && u <= UsageAccept &&
+		(u == UsageAccept || (name == nil) == (ccache == nil)) &&
+		(u == UsageInitiate || text(f, keytabAt))
 }
 
 // ImportCred calls gss_import_cred: a credential of the token that Export of the

@@ -54,7 +54,16 @@ func TestWithCCacheName(t *testing.T) {
 		}
 		return ran
 	}), ran)
-	check(t, WithCCacheName("FILE:/nowhere/ccache", func() error { runtime.Goexit(); return nil }))
+	is(t, WithCCacheName("FILE:/nowhere/ccache", func() error { runtime.Goexit(); return nil }), ErrFailure)
+	is(t, WithCCacheName("FILE:/nowhere/ccache", nil), ErrFailure)
+	func() {
+		defer func() {
+			if p := recover(); p != ran {
+				t.Errorf("a panic of the function comes out as %v", p)
+			}
+		}()
+		WithCCacheName("FILE:/nowhere/ccache", func() error { panic(ran) })
+	}()
 	aliceCred(t)
 	for _, bad := range []string{"", "a\x00b"} {
 		is(t, WithCCacheName(bad, func() error { t.Error("it ran"); return nil }), ErrFailure)
@@ -82,7 +91,7 @@ func TestStoreResult(t *testing.T) {
 	}
 	r, err = c.StoreInto(UsageInitiate, "", true, false, map[string]string{"ccache": "FILE:" + t.TempDir() + "/cc"})
 	check(t, err)
-	if !slices.Equal(r.Mechs, []OID{MechKrb5}) || r.Usage != UsageInitiate {
+	if !slices.Equal(r.Mechs, []OID{MechKrb5}) || kind() == KindMIT && r.Usage != UsageInitiate {
 		t.Errorf("stored: %+v", r)
 	}
 	_, err = c.StoreInto(UsageInitiate, "", true, false, nil)
@@ -98,9 +107,16 @@ func TestAddWithPasswordOwns(t *testing.T) {
 	if heimdal() {
 		mech = MechKrb5
 		_, err := aliceCred(t).AddWithPassword(n, MechSPNEGO, []byte("x"), UsageInitiate, 0, 0)
-		is(t, err, ErrUnavailable)
+		if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDuplicateElement) {
+			t.Error(err)
+		}
 	}
 	for range 20 {
+		if laterHeimdal() {
+			_, err := aliceCred(t).AddWithPassword(n, mech, []byte("a dora's password"), UsageInitiate, 0, 0)
+			is(t, err, ErrDuplicateElement)
+			break
+		}
 		c := aliceCred(t)
 		r, err := c.AddWithPassword(n, mech, []byte("a dora's password"), UsageInitiate, 0, 0)
 		check(t, err)
@@ -112,7 +128,7 @@ func TestAddWithPasswordOwns(t *testing.T) {
 	}
 	r, err := (*Cred)(nil).AddWithPassword(n, MechKrb5, []byte("a dora's password"), UsageInitiate, 0, 0)
 	check(t, err)
-	if !slices.Equal(r.Mechs, []OID{MechKrb5}) {
+	if !slices.Contains(r.Mechs, MechKrb5) {
 		t.Errorf("from none: for %v", r.Mechs)
 	}
 	r.Cred.Release()
@@ -126,6 +142,10 @@ func TestWellFormed(t *testing.T) {
 		return string([]byte{0, 0, byte(len(s) >> 8), byte(len(s))}) + s
 	}
 	krb5 := part(string(MechKrb5)) + part(`["K5C1",[1,["alice@TEST.GSS",null,null]]]`)
+	cred := func(usage, name, keytab, ccache string) string {
+		return part(string(MechKrb5)) + part(`["K5C1",[`+usage+`,`+name+`,null,false,false,`+keytab+`,null,`+ccache+`,null,true,1,0,null,null]]`)
+	}
+	const alice, file, tickets = `["alice@TEST.GSS",null,null]`, `"FILE:/x"`, `["alice@TEST.GSS",["alice@TEST.GSS","krbtgt/TEST.GSS@TEST.GSS",[18,"a2V5"]]]`
 	for token, want := range map[string]bool{
 		krb5: true,
 		krb5 + part(string(MechSPNEGO)) + part(krb5):                         true,
@@ -137,6 +157,27 @@ func TestWellFormed(t *testing.T) {
 		part(string(MechSPNEGO)) + part(krb5[:20]):                           false,
 		part(string(MechSPNEGO)) + part(part(string(MechSPNEGO))+part(krb5)): false,
 		"\xff\xff\xff\xff" + krb5:                                            false,
+		cred("1", alice, "null", file):                                       true,
+		cred("1", alice, "null", tickets):                                    true,
+		cred("1", "null", "null", "null"):                                    true, // it looks when it is used
+		cred("0", alice, file, file):                                         true,
+		cred("2", "null", file, "null"):                                      true,
+		cred("2", alice, file, "null"):                                       true,
+		cred("1", "[null,null,null]", "null", file):                          false,
+		cred("1", "[]", "null", file):                                        false,
+		cred("1", alice, "null", "null"):                                     false,
+		cred("1", "null", "null", file):                                      false,
+		cred("-0", alice, "null", file):                                      false,
+		cred("0", alice, file, "null"):                                       false,
+		cred("2", "null", "null", "null"):                                    false,
+		cred("-1", alice, file, file):                                        false,
+		cred("3", alice, file, file):                                         false,
+		cred("1.5", alice, file, file):                                       false,
+		cred("null", alice, "null", file):                                    false,
+		cred("1", alice, "null", "[]"):                                       false,
+		cred("1", alice, "null", strings.Replace(tickets, `"alice@TEST.GSS"`, "null", 1)):           false,
+		cred("1", alice, "null", strings.Replace(tickets, `["alice@TEST.GSS"`, "[1", 1)):            false,
+		cred("1", alice, "null", strings.Replace(tickets, `"krbtgt/TEST.GSS@TEST.GSS"`, "null", 1)): false,
 	} {
 		if got := wellFormed([]byte(token), 1); got != want {
 			t.Errorf("%q: %v", token, got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -123,4 +124,24 @@ func TestErrorTextsOfInitiators(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What no mechanism has told of has the text of the Kerberos library, and not a
+// number.
+func TestErrorTextsOfCodes(t *testing.T) {
+	needKrb5(t)
+	empty := filepath.Join(t.TempDir(), "ccache")
+	check(t, os.WriteFile(empty, []byte("\x05\x04\x00\x00"), 0o600))
+	for what, call := range map[string]func() error{
+		"a ccache that is cut":      func() error { _, err := ImportKrb5Cred("FILE:"+empty, "", ""); return err },
+		"a ccache that is missing":  func() error { _, err := ImportKrb5Cred("FILE:/nowhere/ccache", "", ""); return err },
+		"another principal":         func() error { _, err := ImportKrb5Cred(os.Getenv("KRB5CCNAME"), "nobody", ""); return err },
+		"the token of a credential": func() error { _, err := ImportCred([]byte("junk")); return err },
+	} {
+		err := call()
+		var e *Error
+		if !errors.As(err, &e) || e.Text == "" || strings.Contains(e.Text, "unknown") || strings.Contains(e.Text, "Unknown") || strings.Contains(e.Text, "plugin") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

@@ -57,7 +57,8 @@ func checkForm(op string, name []byte, typ OID) error {
 		if e.mech == MechKrb5 && !soundAttributes(e.attrs) {
 			return bad("the attributes of the exported name are cut or changed")
 		}
-		if bytes.IndexByte(e.name, 0) >= 0 && e.mech == MechKrb5 {
+		// (Later Heimdals write ASN.1 there, [APPLICATION 48], if there are attributes.)
+		if bytes.IndexByte(e.name, 0) >= 0 && e.mech == MechKrb5 && !(e.composite && e.name[0] == 0x7f && laterHeimdal()) {
 			return bad("a NUL byte in the exported name: the library would end it there")
 		}
 	case NTMachineUID:

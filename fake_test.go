@@ -256,7 +256,7 @@ func TestFakeAcquireArguments(t *testing.T) {
 				{"desired_name": "alice", "time_req": "1", "mechs": "1.3.6.1.5.5.2", "usage": "2"},
 			},
 			"gss_acquire_cred_from": {
-				{"time_req": "77", "usage": "2", "store": ""},
+				{"time_req": "77", "usage": "2", "store": "NULL"},
 				{"time_req": "77", "usage": "2", "store": "ccache:FILE:/tmp/a%20b,keytab:,rcache:none:"},
 			},
 			"gss_acquire_cred_with_password": {
@@ -559,4 +559,223 @@ func TestFakeExpired(t *testing.T) {
 	}
 	info.Source.Release()
 	info.Target.Release()
+}
+
+// fakeIOV is a library with calls for messages in parts.
+var fakeIOV = &fakegss.Options{Optional: fakegss.IOV}
+
+// Messages in parts, by the library that has no faults.
+func TestFakeIOV(t *testing.T) {
+	child, log := inFake(t, "", fakeIOV)
+	if !child {
+		for _, f := range []string{"gss_wrap_iov", "gss_wrap_iov_length", "gss_unwrap_iov", "gss_get_mic_iov", "gss_get_mic_iov_length", "gss_verify_mic_iov"} {
+			if len(log.calls(f)) == 0 {
+				t.Errorf("%s was not called", f)
+			}
+		}
+		if n := len(log.calls("gss_release_iov_buffer")); n != 0 {
+			t.Errorf("%d parts that nobody allocated were released", n)
+		}
+		return
+	}
+	p := fakePair(t)
+	iov := []IOVBuffer{{Type: IOVHeader}, {IOVSignOnly, []byte("signed")}, {IOVData, []byte("sealed")}, {Type: IOVPadding}, {Type: IOVTrailer}, {Type: IOVEmpty}, {IOVMechParams, []byte("x")}}
+	n, err := p.i.WrapIOVLength(true, 0, iov)
+	check(t, err)
+	if n != [MaxIOV]int{20, 6, 6, 0, 0, 0, 1} {
+		t.Errorf("lengths %d", n)
+	}
+	iov[0].Data = make([]byte, 25)
+	encrypted, err := p.i.WrapIOV(true, 0, iov)
+	check(t, err)
+	if !encrypted || len(iov[0].Data) != 20 || string(iov[2].Data) == "sealed" || string(iov[1].Data) != "signed" {
+		t.Errorf("encrypted %v: %q", encrypted, iov)
+	}
+	encrypted, _, err = p.a.UnwrapIOV(iov)
+	check(t, err)
+	if !encrypted || string(iov[2].Data) != "sealed" {
+		t.Errorf("encrypted %v: %q", encrypted, iov)
+	}
+	mic := []IOVBuffer{{IOVData, []byte("a")}, {IOVMICToken, make([]byte, 20)}, {IOVSignOnly, []byte("b")}}
+	n, err = p.a.GetMICIOVLength(0, mic)
+	check(t, err)
+	if n != [MaxIOV]int{1, 20, 1} {
+		t.Errorf("lengths %d", n)
+	}
+	check(t, p.a.GetMICIOV(0, mic))
+	_, err = p.i.VerifyMICIOV(mic)
+	check(t, err)
+	_, err = p.i.VerifyMIC([]byte("ab"), mic[1].Data)
+	is(t, err, ErrDuplicateToken)
+	mic[2].Data[0]++
+	_, err = p.i.VerifyMICIOV(mic)
+	is(t, err, ErrBadMIC)
+}
+
+// A library that reaches out of the parts that it was given, or gives memory that
+// nobody asked for: nothing of it is used, what it allocated goes back, and what was
+// not decrypted is not left for the message.
+func TestFakeIOVOdd(t *testing.T) {
+	const header = 20
+	faults := []string{"longer", "huge", "64k", "elsewhere", "null", "allocated", "flag", "flag;iov=allocated", "fail-allocated"}
+	child, log := inFake(t, "", fakeIOV)
+	if !child {
+		// Of each call that makes or takes a message, and where lengths alone were asked for.
+		if n := len(log.calls("gss_release_iov_buffer")); n != 3*9 {
+			t.Errorf("gss_release_iov_buffer: %d calls, want %d", n, 3*9)
+		}
+		return
+	}
+	for _, fault := range faults {
+		t.Run(fault, func(t *testing.T) {
+			odd := func(what string, err error) {
+				t.Helper()
+				is(t, err, ErrFailure)
+				text := "the library returned memory that is not in the parts which it was given"
+				if fault == "fail-allocated" {
+					text = "told to fail, with a part that was allocated"
+				}
+				if !strings.Contains(err.Error(), text) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			p := fakePair(t)
+			told := func() { toldTo(t, "iov="+fault) }
+			message := func() []IOVBuffer {
+				return []IOVBuffer{{IOVHeader, make([]byte, header)}, {IOVData, []byte("sealed")}}
+			}
+			lengths := func(iov []IOVBuffer, header, data int) {
+				t.Helper()
+				if len(iov[0].Data) != header || len(iov[1].Data) != data {
+					t.Errorf("the parts have %d and %d bytes", len(iov[0].Data), len(iov[1].Data))
+				}
+			}
+			q := fakePair(t) // is not measured before it goes wrong
+			before := Live()
+
+			iov := message()
+			told()
+			encrypted, err := p.i.WrapIOV(true, 0, iov)
+			odd("WrapIOV", err)
+			lengths(iov, header, len("sealed"))
+			if encrypted {
+				t.Error("a message that failed is encrypted")
+			}
+
+			toldTo(t, "")
+			_, _, err = p.i.IOVRoom(10, true)
+			check(t, err)
+			buf := make([]byte, 64)
+			told()
+			_, _, _, err = p.i.WrapAround(buf, 30, 40, []byte("associated"), true, 0)
+			odd("WrapAround", err)
+
+			toldTo(t, "")
+			iov = message()
+			_, err = p.i.WrapIOV(true, 0, iov)
+			check(t, err)
+			told()
+			_, _, err = p.a.UnwrapIOV(iov)
+			odd("UnwrapIOV", err)
+			lengths(iov, header, len("sealed"))
+			if strings.Trim(string(iov[1].Data), "\x00") != "" {
+				t.Errorf("the data are %q", iov[1].Data)
+			}
+
+			toldTo(t, "")
+			mic := []IOVBuffer{{IOVMICToken, make([]byte, header)}, {IOVData, []byte("signed")}}
+			check(t, p.i.GetMICIOV(0, mic))
+			told()
+			_, err = p.a.VerifyMICIOV(mic)
+			odd("VerifyMICIOV", err)
+			odd("GetMICIOV", p.i.GetMICIOV(0, mic))
+			lengths(mic, header, len("signed"))
+
+			// Where only lengths are asked for, where memory is does not matter, nor a
+			// length that could be.
+			_, err = p.i.WrapIOVLength(true, 0, message())
+			_, micErr := p.i.GetMICIOVLength(0, mic)
+			switch fault {
+			case "64k", "elsewhere", "null", "longer":
+				check(t, err)
+				check(t, micErr)
+			default:
+				odd("WrapIOVLength", err)
+				odd("GetMICIOVLength", micErr)
+			}
+			_, _, err = q.i.IOVRoom(10, true)
+			_, _, _, aroundErr := q.i.WrapAround(buf, 30, 40, nil, true, 0)
+			if fault != "64k" && fault != "elsewhere" && fault != "null" && fault != "longer" {
+				odd("IOVRoom", err)
+				odd("WrapAround, not measured", aroundErr)
+			} else if aroundErr == nil && fault != "longer" { // which is what it had said
+				t.Error("WrapAround made a token")
+			}
+			toldTo(t, "")
+			if Live() != before {
+				t.Errorf("%d more things are held", Live()-before)
+			}
+			tok, _, err := p.a.Wrap(nil, []byte("the context still works"), true, 0)
+			check(t, err)
+			_, _, _, err = p.i.Unwrap(nil, tok)
+			check(t, err)
+		})
+	}
+}
+
+// One that does nothing, too little, or not what was asked for.
+func TestFakeIOVUntouched(t *testing.T) {
+	if child, _ := inFake(t, "", fakeIOV); !child {
+		return
+	}
+	p := fakePair(t)
+	for _, fault := range []string{"untouched", "noconf"} {
+		iov := []IOVBuffer{{IOVHeader, make([]byte, 20)}, {IOVData, []byte("sealed")}}
+		toldTo(t, "iov="+fault)
+		encrypted, err := p.i.WrapIOV(true, 0, iov)
+		check(t, err)
+		if encrypted || string(iov[1].Data) != "sealed" {
+			t.Errorf("%s: encrypted %v, %q", fault, encrypted, iov[1].Data)
+		}
+		toldTo(t, "")
+		encrypted, _, err = p.a.UnwrapIOV(iov)
+		if fault == "untouched" {
+			is(t, err, ErrDefectiveToken) // of zeros
+		} else if err != nil || encrypted {
+			t.Errorf("%s: encrypted %v, %v", fault, encrypted, err)
+		}
+	}
+	// Nothing that was not verified is said to be encrypted.
+	iov := []IOVBuffer{{IOVHeader, make([]byte, 20)}, {IOVData, []byte("sealed")}}
+	_, err := p.i.WrapIOV(true, 0, iov)
+	check(t, err)
+	toldTo(t, "iov=untouched")
+	if encrypted, _, err := p.a.UnwrapIOV(iov); err != nil || encrypted {
+		t.Errorf("encrypted %v, %v", encrypted, err)
+	}
+	// A header that is shorter than was said.
+	toldTo(t, "")
+	before, after, err := p.i.IOVRoom(6, true)
+	check(t, err)
+	if before != 20 || after != 0 {
+		t.Errorf("room for %d and %d bytes", before, after)
+	}
+	toldTo(t, "iov=shorter")
+	_, _, _, err = p.i.WrapAround(make([]byte, 26), 20, 26, nil, true, 0)
+	is(t, err, ErrFailure)
+	mention(t, err, "parts of other lengths")
+	// With a status of its sequence the message comes, and the error.
+	toldTo(t, "")
+	for fault, want := range map[string]Major{"gap": ErrGapToken, "unseq": ErrUnseqToken, "dup": ErrDuplicateToken, "old": ErrOldToken} {
+		iov := []IOVBuffer{{IOVHeader, make([]byte, 20)}, {IOVData, []byte("sealed")}}
+		_, err := p.a.WrapIOV(true, 0, iov)
+		check(t, err)
+		toldTo(t, "unwrap="+fault)
+		_, _, err = p.i.UnwrapIOV(iov)
+		toldTo(t, "")
+		is(t, err, want)
+		if string(iov[1].Data) != "sealed" {
+			t.Errorf("%s: %q", fault, iov[1].Data)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package gss
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -12,8 +13,8 @@ import (
 var live atomic.Int64
 
 // Live is the number of names, credentials, contexts and buffers of the C
-// library that this process holds. It is for tests and for monitoring: a number
-// that grows without end is a leak.
+// library that this process holds or is giving back. It is for tests and for
+// monitoring: a number that grows without end is a leak.
 func Live() int64 { return live.Load() }
 
 // cell holds one handle of the C library and counts who uses it. Its owner, a
@@ -21,14 +22,20 @@ func Live() int64 { return live.Load() }
 // The handle is released by whoever drops the last: close does not wait, and a
 // handle is never pulled from under a call.
 type cell struct {
-	state atomic.Int64 // references, and closedBit once the owner's is gone
+	state atomic.Int64 // references; closedBit once no more are given; detachedBit if detach waits for the last
+	lent  atomic.Int64 // how many of the references other cells have, as their keep
 	mu    sync.Mutex   // one call at a time, for contexts; short lookups for names
 	h     unsafe.Pointer
 	free  func(unsafe.Pointer) // releases h
+	after func()               // what is done once h is gone; nil: nothing
 	keep  *cell                // what h borrows from, for its whole life; this cell has a reference to it
+	idle  chan struct{}        // closed when detach has waited enough
 }
 
-const closedBit = int64(1) << 62
+const (
+	closedBit   = int64(1) << 62
+	detachedBit = int64(1) << 61
+)
 
 func newCell(h unsafe.Pointer, free func(unsafe.Pointer)) *cell {
 	c := &cell{h: h, free: free}
@@ -56,16 +63,20 @@ func (c *cell) hold() bool {
 	}
 }
 
-// more takes a further reference; the caller has one.
-func (c *cell) more() *cell {
+// lend takes a further reference, for a cell that keeps it; the caller has one.
+func (c *cell) lend() *cell {
+	c.lent.Add(1)
 	c.state.Add(1)
 	return c
 }
 
 // drop gives a reference back.
 func (c *cell) drop() {
-	if c.state.Add(-1) == closedBit {
+	switch c.state.Add(-1) {
+	case closedBit:
 		c.release()
+	case closedBit | detachedBit:
+		close(c.idle)
 	}
 }
 
@@ -91,14 +102,19 @@ func (c *cell) closed() bool { return c.state.Load()&closedBit != 0 }
 // release gives the handle back to the library, and then what it needed; the
 // caller has the cell for itself.
 func (c *cell) release() {
-	h, keep := c.take(), c.keep
-	c.keep = nil
+	h, keep := c.h, c.keep
+	c.h, c.keep = nil, nil
 	if h == nil {
 		return // detached: what it needs stays, for C
 	}
 	inTurn(func() {
 		c.free(h)
+		if c.after != nil {
+			c.after()
+		}
+		live.Add(-1) // and not before: who sees 0 may end the process
 		if keep != nil {
+			keep.lent.Add(-1)
 			keep.drop()
 		}
 	})
@@ -122,12 +138,24 @@ func (c *cell) take() unsafe.Pointer {
 	return h
 }
 
-// takeAlone closes the cell and takes its handle if no call uses it.
-func (c *cell) takeAlone() (unsafe.Pointer, bool) {
-	if c == nil || !c.state.CompareAndSwap(1, closedBit) {
-		return nil, false
+// detach closes the cell, waits for the calls that use it, and takes its handle.
+// It fails if the cell is closed already, or another one keeps it.
+func (c *cell) detach() (unsafe.Pointer, error) {
+	for {
+		if c == nil || c.closed() {
+			return nil, errors.New("it was released")
+		}
+		if c.lent.Load() > 0 {
+			return nil, errors.New("a context uses it until it is deleted")
+		}
+		if s := c.state.Load(); s&closedBit == 0 && c.state.CompareAndSwap(s, s|closedBit|detachedBit) {
+			break
+		}
 	}
-	return c.take(), true
+	c.idle = make(chan struct{}) // before the owner's reference is dropped, and so before the last one is
+	c.drop()
+	<-c.idle
+	return c.take(), nil
 }
 
 // use is one call's hold on a handle. While it lasts the handle is valid, the

@@ -100,6 +100,9 @@ func (x *Ctx) SetOption(option OID, value []byte) error {
 			// Its text is that of an earlier failure on this thread.
 			e.Major, e.Text = ErrUnavailable, fmt.Sprintf("the library does not know option %v, or not with such a value", option)
 		}
+		if e.Major == ErrBadMech && heimdalLike() {
+			e.Major, e.Text = ErrUnavailable, "the mechanism of the context has no options"
+		}
 		return e
 	}
 	return nil
@@ -182,7 +185,7 @@ func (x *Ctx) PseudoRandom(dst []byte, key PRFKey, seed []byte, n int) ([]byte, 
 	if err := checkSize(op, "seed", len(seed)); err != nil {
 		return dst, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(seed)+n)
 	if err != nil {
 		return dst, err
 	}

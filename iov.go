@@ -56,6 +56,10 @@ type iovResult struct {
 	n         [maxIOV]int // lengths
 }
 
+// badSize is the text of KRB5_BAD_MSIZE, which both libraries answer for parts that
+// are too short. (The number is MIT's own where two mechanisms have used it.)
+const badSize = "Message size is incompatible with encryption type"
+
 // check is the error of a call; the caller has begun it.
 //
 //gss:pinned
@@ -65,6 +69,9 @@ func (r iovResult) check(op string) error {
 		if heimdal() && e.Major == ErrFailure && e.Minor == 0 {
 			// Heimdal 7.8, lib/gssapi/krb5/aeap.c: what is left of it is RFC 4121 and RC4.
 			e.Major, e.Text = ErrUnavailable, "this library takes no messages in parts under keys of this enctype"
+		}
+		if e.Text == badSize && op != "gss_unwrap_iov" && op != "gss_verify_mic_iov" {
+			e.Text = "a part for the token or the MIC is too short: ask for the lengths first"
 		}
 		return e
 	}
@@ -141,6 +148,14 @@ func overlap(a, b []byte) bool {
 	return p < q+uintptr(len(b)) && q < p+uintptr(len(a))
 }
 
+// iovSize is how many bytes there are in all parts, which checkIOV has checked.
+func iovSize(iov []IOVBuffer) (n int) {
+	for i := range iov {
+		n += len(iov[i].Data)
+	}
+	return n
+}
+
 // part is the one of that type, nil if there is none.
 func part(iov []IOVBuffer, t IOVType) *IOVBuffer {
 	for i := range iov {
@@ -196,7 +211,7 @@ func (x *Ctx) WrapIOV(conf bool, qop uint32, iov []IOVBuffer) (encrypted bool, e
 	if _, err := checkIOV(op, iov, iovInTokens, 1<<IOVHeader); err != nil {
 		return false, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, iovSize(iov))
 	if err != nil {
 		return false, err
 	}
@@ -229,7 +244,7 @@ func (x *Ctx) UnwrapIOV(iov []IOVBuffer) (encrypted bool, qop uint32, err error)
 	if err != nil {
 		return false, 0, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, iovSize(iov))
 	if err != nil {
 		return false, 0, err
 	}
@@ -500,7 +515,7 @@ func (x *Ctx) WrapAround(buf []byte, start, end int, associated []byte, conf boo
 	if len(associated) > maxInput-(end-start) {
 		return fail("the message and what is associated have more than %d bytes: send it in parts", maxInput)
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, end-start+len(associated))
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -587,7 +602,7 @@ func (x *Ctx) GetMICIOV(qop uint32, iov []IOVBuffer) error {
 	if _, err := checkIOV(op, iov, iovAnywhere|1<<IOVMICToken, 1<<IOVMICToken); err != nil {
 		return err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, iovSize(iov))
 	if err != nil {
 		return err
 	}
@@ -612,7 +627,7 @@ func (x *Ctx) VerifyMICIOV(iov []IOVBuffer) (qop uint32, err error) {
 	if mic := part(iov, IOVMICToken).Data; len(mic) <= cfxHeader {
 		return 0, &Error{Op: op, Major: ErrDefectiveToken, Text: fmt.Sprintf("a MIC of %d bytes is too short", len(mic))}
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, iovSize(iov))
 	if err != nil {
 		return 0, err
 	}
@@ -639,7 +654,7 @@ func (x *Ctx) WrapAEAD(dst, msg, associated []byte, conf bool, qop uint32) (toke
 	if err := checkSize(op, "associated data", len(associated)); err != nil {
 		return dst, false, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(msg)+len(associated))
 	if err != nil {
 		return dst, false, err
 	}
@@ -665,7 +680,7 @@ func (x *Ctx) UnwrapAEAD(dst, token, associated []byte) (msg []byte, encrypted b
 	if err := checkSize(op, "associated data", len(associated)); err != nil {
 		return dst, false, 0, err
 	}
-	u, err := x.begin(op, true)
+	u, err := x.beginWork(op, true, len(token)+len(associated))
 	if err != nil {
 		return dst, false, 0, err
 	}

@@ -3,6 +3,7 @@ package gss
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
 )
 
@@ -81,6 +82,62 @@ func TestIOVAllocations(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
+	}
+}
+
+// Calls on long messages wait for a place, so that they take no more threads than
+// there are places.
+func TestLongCallsTakePlaces(t *testing.T) {
+	needKrb5(t)
+	i, a := establish(t, MechKrb5, allFlags)
+	long := make([]byte, 2*shortWork)
+	parts := func(types ...IOVType) []IOVBuffer {
+		iov := []IOVBuffer{{IOVData, bytes.Clone(long)}}
+		for _, typ := range types {
+			iov = append(iov, IOVBuffer{typ, make([]byte, 100)})
+		}
+		return iov
+	}
+	for what, call := range map[string]func(){
+		"Wrap":         func() { i.Wrap(nil, long, true, 0) },
+		"Unwrap":       func() { a.Unwrap(nil, bytes.Clone(long)) },
+		"GetMIC":       func() { i.GetMIC(nil, long, 0) },
+		"VerifyMIC":    func() { a.VerifyMIC(long, []byte("junk")) },
+		"WrapIOV":      func() { i.WrapIOV(true, 0, parts(IOVHeader, IOVTrailer)) },
+		"UnwrapIOV":    func() { a.UnwrapIOV(parts(IOVHeader, IOVTrailer)) },
+		"a stream":     func() { a.UnwrapIOV([]IOVBuffer{{IOVStream, bytes.Clone(long)}, {Type: IOVData}}) },
+		"WrapAround":   func() { i.WrapAround(bytes.Clone(long), 100, len(long)-100, nil, true, 0) },
+		"GetMICIOV":    func() { i.GetMICIOV(0, parts(IOVMICToken)) },
+		"VerifyMICIOV": func() { a.VerifyMICIOV(parts(IOVMICToken)) },
+		"WrapAEAD":     func() { i.WrapAEAD(nil, nil, long, true, 0) },
+		"UnwrapAEAD":   func() { a.UnwrapAEAD(nil, nil, long) },
+		"PseudoRandom": func() { i.PseudoRandom(nil, PRFKeyFull, nil, len(long)) },
+	} {
+		for range cap(work) {
+			work <- struct{}{}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			call()
+		}()
+		for waits := false; !waits; {
+			select {
+			case <-done:
+				t.Errorf("%s does not wait for a place", what)
+				waits = true
+			default:
+				stacks := make([]byte, 1<<20)
+				stacks = stacks[:runtime.Stack(stacks, true)]
+				for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+					waits = waits || bytes.Contains(stack, []byte("[chan send")) && bytes.Contains(stack, []byte("beginWork"))
+				}
+			}
+		}
+		for range cap(work) {
+			<-work
+		}
+		<-done
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // TicketFlags are the flags of a Kerberos ticket: RFC 4120, 2 and 5.3. Flag 0 is
@@ -129,7 +130,7 @@ func (x *Ctx) TicketFlags() (TicketFlags, error) {
 	defer u.end()
 	s, f := krb5TicketFlags(u.h)
 	if s.failed() {
-		return 0, noTicket(s, op)
+		return 0, notKerberos(s, op)
 	}
 	if heimdalLike() {
 		f = bits.Reverse32(f)
@@ -149,6 +150,18 @@ func noTicket(s status, op string) *Error {
 	return e
 }
 
+// notKerberos is noTicket for calls that are Kerberos' own: Heimdal 7.8 fails
+// without a reason on contexts of NTLM, and MIT may on those of other modules.
+//
+//gss:pinned
+func notKerberos(s status, op string) *Error {
+	e := noTicket(s, op)
+	if e.Major == ErrFailure && e.Minor == 0 {
+		e.Major, e.Text = ErrUnavailable, "the context has nothing of the kind: it may be none of Kerberos"
+	}
+	return e
+}
+
 // AuthTime calls gsskrb5_extract_authtime_from_sec_context: when the initiator's
 // user authenticated, in seconds since 1970. Up to 2106: the libraries count in
 // 32 bits. Heimdal 7.8 has no ticket in an initiator's context, nor in one that
@@ -162,7 +175,7 @@ func (x *Ctx) AuthTime() (int64, error) {
 	defer u.end()
 	s, room, width := krb5AuthTime(u.h)
 	if s.failed() {
-		return 0, noTicket(s, op)
+		return 0, notKerberos(s, op)
 	}
 	return seconds(room, width), nil
 }
@@ -223,8 +236,8 @@ func (x *Ctx) AuthorizationData(typ int32) ([]byte, error) {
 	defer b.Release()
 	const noEntry = 2 // ENOENT
 	if s.failed() {
-		e := s.error(op, "")
-		if heimdalLike() && (e.Minor == noEntry || e.Minor == invalidArgument) {
+		e := notKerberos(s, op)
+		if heimdalLike() && (e.Minor == noEntry || e.Major == ErrUnavailable) {
 			return nil, none
 		}
 		return nil, e
@@ -277,31 +290,31 @@ func base128(n int32) OID {
 // who clears it. ErrUnavailable on an initiator's context, and on one that was
 // imported. Heimdal only.
 func (x *Ctx) ServiceKey() (*Key, error) {
-	return x.key("gsskrb5_extract_service_keyblock", keyOfService)
+	return x.key("gsskrb5_extract_service_keyblock", krb5ServiceKey)
 }
 
 // InitiatorSubkey calls gsskrb5_get_initiator_subkey: the subkey that the
 // initiator asserted, or the session key if it asserted none. The key is the
 // caller's, who clears it. Heimdal only; see InquireLucid.
 func (x *Ctx) InitiatorSubkey() (*Key, error) {
-	return x.key("gsskrb5_get_initiator_subkey", keyOfInitiator)
+	return x.key("gsskrb5_get_initiator_subkey", krb5InitiatorSubkey)
 }
 
 // Subkey calls gsskrb5_get_subkey: the key that messages are protected with. The
 // key is the caller's, who clears it. Heimdal only; see InqSSPISessionKey.
 func (x *Ctx) Subkey() (*Key, error) {
-	return x.key("gsskrb5_get_subkey", keyOfTokens)
+	return x.key("gsskrb5_get_subkey", krb5Subkey)
 }
 
-func (x *Ctx) key(op string, which int) (*Key, error) {
+func (x *Ctx) key(op string, get func(ctx unsafe.Pointer) (status, Key)) (*Key, error) {
 	u, err := x.begin(op, true)
 	if err != nil {
 		return nil, err
 	}
 	defer u.end()
-	s, key := krb5Key(u.h, which)
+	s, key := get(u.h)
 	if s.failed() {
-		return nil, noTicket(s, op)
+		return nil, notKerberos(s, op)
 	}
 	if len(key.Value) == 0 {
 		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no key"}
@@ -350,7 +363,7 @@ func (x *Ctx) InquireLucid() (*LucidContext, error) {
 func lucid(s status, op string, l *LucidContext) (*LucidContext, error) {
 	if s.failed() {
 		l.Clear()
-		return nil, s.error(op, "")
+		return nil, notKerberos(s, op)
 	}
 	if l == nil {
 		return nil, &Error{Op: op, Major: ErrFailure, Text: "the library reported success and returned no lucid context of version 1"}
@@ -378,7 +391,7 @@ func TimeOffset() (int32, error) {
 // context for each thread, and this changes the one of the calling thread: it is
 // of use only on a goroutine that has called runtime.LockOSThread, for the calls
 // that this goroutine makes, and must not be done on a thread that goes back to
-// others. Heimdal only.
+// others. OnOwnThread makes such a one. Heimdal only.
 func SetTimeOffset(seconds int32) error {
 	const op = "gsskrb5_set_time_offset"
 	if _, err := lib(); err != nil {

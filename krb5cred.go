@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"unsafe"
 )
 
@@ -22,6 +21,9 @@ type krb5Result struct {
 	text    string // why libkrb5 itself failed
 }
 
+// ccUnknownType is KRB5_CC_UNKNOWN_TYPE, -1765328244, as a minor status.
+const ccUnknownType = 0x96c73a8c
+
 // error is that of a call that failed.
 //
 //gss:pinned
@@ -32,11 +34,7 @@ func (r krb5Result) error(op string) error {
 	case r.text != "":
 		return &Error{Op: op, Major: Major(r.major), Minor: r.minor, Mech: MechKrb5, Text: cleanText([]byte(r.text))}
 	}
-	e := r.status.error(op, MechKrb5)
-	if heimdal() && r.minor > 0 && r.minor < 200 { // 7.8 calls it an unknown code
-		e.Text = syscall.Errno(r.minor).Error()
-	}
-	return e
+	return r.status.error(op, MechKrb5)
 }
 
 // terminated is s with a NUL byte.
@@ -49,8 +47,8 @@ func terminated(op, what, s string) ([]byte, error) {
 
 // WithCCacheName calls f on a thread of its own, for which gss_krb5_ccache_name
 // has made name the default ccache: credentials that f acquires are from there.
-// The thread ends with f, and what it had as default with it. It returns f's
-// error. MIT and Heimdal.
+// The thread ends with f, and what it had as default with it: see OnOwnThread. It
+// returns f's error. MIT and Heimdal.
 func WithCCacheName(name string, f func() error) error {
 	const op = "gss_krb5_ccache_name"
 	if err := available(op); err != nil {
@@ -63,33 +61,58 @@ func WithCCacheName(name string, f func() error) error {
 	if err != nil {
 		return err
 	}
-	onItsOwnThread(func() {
+	if file := heimdalDIR(b); file != "" {
+		b = append([]byte(file), 0)
+	}
+	if f == nil {
+		return noFunction(op)
+	}
+	if err := heimdalCCache(op, name); err != nil {
+		return err
+	}
+	return OnOwnThread(func() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if s := krb5CCacheName(b); s.failed() {
-			err = s.error(op, MechKrb5)
-			return
+			return s.error(op, MechKrb5)
 		}
-		err = f()
+		return f()
 	})
-	return err
 }
 
-// onItsOwnThread calls f on a thread that ends with it: what f leaves behind in
-// the thread's part of the library goes too.
-func onItsOwnThread(f func()) {
+// OnOwnThread calls f on a thread that ends with it, and returns f's error: what f
+// leaves behind in the thread's part of the library goes too, see SetTimeOffset. It
+// waits for f. A panic of f goes on in the caller; if f ends its goroutine the
+// error is ErrFailure.
+func OnOwnThread(f func() error) error {
+	const op = "OnOwnThread"
+	if f == nil {
+		return noFunction(op)
+	}
+	var panicked any
+	var err error = &Error{Op: op, Major: ErrFailure, Text: "the function ended its goroutine"}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // for good
-		f()
+		defer func() { panicked = recover() }()
+		err = f()
 	}()
 	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return err
+}
+
+func noFunction(op string) error {
+	return &Error{Op: op, Major: ErrFailure, Text: "no function was given"}
 }
 
 // CopyCCache calls gss_krb5_copy_ccache: it writes the tickets of c into a ccache,
-// in place of what was in it. c must be one to initiate with. It may block: MIT
-// may ask a KDC for a credential that was not used yet. MIT and Heimdal.
+// in place of what was in it. c must be one to initiate with. The tickets are read
+// first, so that they may be copied to where they are. It may block: MIT may ask a
+// KDC for a credential that was not used yet. MIT and Heimdal.
 func (c *Cred) CopyCCache(name string) error {
 	const op = "gss_krb5_copy_ccache"
 	if err := available(op); err != nil {
@@ -140,7 +163,8 @@ func (c *Cred) CopyCCache(name string) error {
 // initiate with, or of a keytab, to accept with; principal is whose, and may be
 // empty. Empty strings are none. Both at once make a credential for both usages,
 // but are ErrUnavailable on Heimdal, whose result is for none. It is the way to
-// name a ccache or a keytab to Heimdal 7.8. MIT and Heimdal.
+// name a ccache or a keytab to Heimdal 7.8. ErrNoCred if there is no key in the
+// keytab; MIT looks for one of the principal. MIT and Heimdal.
 func ImportKrb5Cred(ccache, principal, keytab string) (*Cred, error) {
 	const op = "gss_krb5_import_cred"
 	if err := available(op); err != nil {
@@ -156,6 +180,20 @@ func ImportKrb5Cred(ccache, principal, keytab string) (*Cred, error) {
 	for i, s := range [...]struct{ what, text string }{{"ccache", ccache}, {"principal", principal}, {"keytab", keytab}} {
 		var err error
 		if args[i], err = terminated(op, s.what, s.text); err != nil {
+			return nil, err
+		}
+	}
+	if ccache != "" {
+		if err := heimdalCCache(op, ccache); err != nil {
+			return nil, err
+		}
+	}
+	if keytab != "" {
+		absent, err := heimdalKeytab(op, keytab)
+		if absent {
+			err = &Error{Op: op, Major: ErrNoCred, Mech: MechKrb5, Text: noKeytab(keytab)} // 7.8 does not look
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -193,6 +231,10 @@ func heimdalImported(op string, h unsafe.Pointer) (*Cred, error) {
 		releaseCred(h)
 		return nil, &Error{Op: op, Major: ErrDefectiveToken, Mech: MechKrb5, Text: "the credential in the token has no ccache"}
 	}
+	if err := heimdalCCache(op, string(parts[0])); err != nil {
+		releaseCred(h)
+		return nil, err
+	}
 	r := krb5ImportCred(append(parts[0], 0), []byte{0}, []byte{0})
 	if r.failed() || r.handle == nil {
 		err := r.error(op)
@@ -201,10 +243,7 @@ func heimdalImported(op string, h unsafe.Pointer) (*Cred, error) {
 	}
 	c := newCred(r.handle)
 	c.named = true
-	c.c.free = func(whole unsafe.Pointer) {
-		releaseCred(whole)
-		releaseCred(h)
-	}
+	c.c.after = func() { releaseCred(h) }
 	return c, nil
 }
 
@@ -258,7 +297,7 @@ func (c *Cred) SetRCache(name string) error {
 		return err
 	}
 	defer u.end()
-	r := inquireCred(u.h, false)
+	r := inquiredCred(u.h, false)
 	mechs := takeOIDSet(r.mechs)
 	if r.failed() {
 		return r.status.error(op, "")
@@ -277,7 +316,8 @@ func (c *Cred) SetRCache(name string) error {
 // as krb5_gss_register_acceptor_identity: the keytab that this process accepts
 // with by default, from now on; an empty one is the default again. It is for the
 // whole process: a keytab in a credential store, or ImportKrb5Cred, are for one
-// credential. ErrFailure if Heimdal finds no key there; MIT does not look.
+// credential. ErrFailure if Heimdal finds no key there, and ErrNoCred if it would
+// crash on what it finds; MIT does not look.
 func RegisterAcceptorIdentity(keytab string) error {
 	const op = "gsskrb5_register_acceptor_identity"
 	l, err := lib()
@@ -291,16 +331,23 @@ func RegisterAcceptorIdentity(keytab string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := heimdalKeytab(op, keytab); err != nil {
+		return err
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if s := registerAcceptorIdentity(b); s.failed() {
 		e := s.error(op, MechKrb5)
 		if e.Text == "" {
-			e.Text = fmt.Sprintf("there is no key in the keytab %s, or it cannot be read", clip(keytab))
+			e.Text = noKeytab(keytab)
 		}
 		return e
 	}
 	return nil
+}
+
+func noKeytab(name string) string {
+	return fmt.Sprintf("there is no key in the keytab %s, or it cannot be read", clip(name))
 }
 
 // ForMechs returns a credential of the Kerberos tickets of c that has elements for
@@ -315,23 +362,20 @@ func (c *Cred) ForMechs(mechs []OID) (*CredResult, error) {
 
 // throughCCache is ForMechs with the name of a ccache that is not there yet.
 func (c *Cred) throughCCache(name string, mechs []OID) (*CredResult, error) {
-	if err := c.CopyCCache(name); err != nil {
-		return nil, err
-	}
 	b := append([]byte(name), 0)
 	var res *CredResult
-	err := WithCCacheName(name, func() (err error) {
-		res, err = AcquireCred(nil, 0, mechs, UsageInitiate)
-		return err
-	})
+	err := c.CopyCCache(name)
+	if err == nil {
+		err = WithCCacheName(name, func() (err error) {
+			res, err = AcquireCred(nil, 0, mechs, UsageInitiate)
+			return err
+		})
+	}
 	if err != nil {
 		destroyCCache(b)
 		return nil, err
 	}
-	res.Cred.c.free = func(h unsafe.Pointer) {
-		releaseCred(h)
-		destroyCCache(b)
-	}
+	res.Cred.c.after = func() { destroyCCache(b) }
 	return res, nil
 }
 

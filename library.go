@@ -58,8 +58,9 @@ type candidate struct {
 
 type library struct {
 	LibraryInfo
-	at    bool // chosen by LoadAt
-	named bool // chosen by name or path, or at link time; not just found
+	file  string // as it was asked for; a Mac's system libraries are on disk neither there nor at Path
+	at    bool   // chosen by LoadAt
+	named bool   // chosen by name or path, or at link time; not just found
 }
 
 var (
@@ -124,6 +125,10 @@ func LoadAt(addr unsafe.Pointer) error {
 		loaded.Store(&c)
 		return nil
 	}
+	if linked {
+		_, err := openLinked("LoadAt", file, true)
+		return err
+	}
 	l, err := open(file, true)
 	if err != nil {
 		return loadError("LoadAt: " + file + ": " + err.Error())
@@ -175,23 +180,14 @@ func kind() Kind {
 
 func (l *library) is(nameOrPath string) bool {
 	if filepath.IsAbs(nameOrPath) {
-		return sameFile(l.Path, nameOrPath)
+		return nameOrPath == l.file || sameFile(l.Path, nameOrPath)
 	}
 	return l.Kind != "" && l.Kind == Kind(nameOrPath)
 }
 
 func loadNamed(nameOrPath, where string) (*library, error) {
 	if linked {
-		l, err := open("", false)
-		if err != nil {
-			return nil, loadError(err.Error())
-		}
-		if nameOrPath != "" && !l.is(nameOrPath) {
-			return nil, loadError(fmt.Sprintf("%s: %q was asked for, but this program was linked with %s (build tag gss_link)", where, nameOrPath, l.Path))
-		}
-		l.named = true
-		loaded.Store(l)
-		return l, nil
+		return openLinked(where, nameOrPath, false)
 	}
 	if err := unfit(); err != nil {
 		return nil, loadError(err.Error())
@@ -225,9 +221,27 @@ func loadNamed(nameOrPath, where string) (*library, error) {
 	return nil, loadError(where + ": " + strings.Join(tried, "; ") + installHint)
 }
 
+// openLinked opens the library that this program was linked with. One that was
+// asked for, where says by whom, must be that.
+func openLinked(where, nameOrPath string, at bool) (*library, error) {
+	if err := unfit(); err != nil {
+		return nil, loadError(err.Error())
+	}
+	l, err := open("", false)
+	if err != nil {
+		return nil, loadError("build tag gss_link: " + err.Error())
+	}
+	if where != "" && !l.is(nameOrPath) {
+		return nil, loadError(fmt.Sprintf("%s: %q was asked for, but this program was linked with %s (build tag gss_link)", where, nameOrPath, l.Path))
+	}
+	l.named, l.at = true, at
+	loaded.Store(l)
+	return l, nil
+}
+
 func loadDefault() (*library, error) {
 	if linked {
-		return loadNamed("", "gss_link")
+		return openLinked("", "", false)
 	}
 	if v := os.Getenv(libraryEnv); v != "" && !secure() {
 		return loadNamed(v, libraryEnv)
@@ -292,7 +306,10 @@ func open(file string, noload bool) (*library, error) {
 		}
 		return nil, err
 	}
-	l := &library{LibraryInfo: LibraryInfo{Path: path, SONAME: filepath.Base(file)}}
+	if linked {
+		file = path
+	}
+	l := &library{LibraryInfo: LibraryInfo{Path: path, SONAME: filepath.Base(file)}, file: file}
 	for _, k := range []struct {
 		kind   Kind
 		symbol string

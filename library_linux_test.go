@@ -1,13 +1,20 @@
 package gss
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/seed2651813c/gss/internal/fakegss"
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 var neededFile = regexp.MustCompile(`(?m)(?:=> |^\s*)(/\S+) \(0x`)
@@ -18,6 +25,9 @@ func otherRoot(t *testing.T, libraries ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		skip(t, "only root can change the root directory")
+	}
+	if testexec.Emulated() {
+		skip(t, "the system does not start a program of another processor by itself")
 	}
 	if asanBuild {
 		skip(t, "the address sanitizer needs /proc, which the other root directory does not have")
@@ -98,5 +108,54 @@ func TestOnlyOneInstalled(t *testing.T) {
 			check(t, err)
 			inRoot(t, otherRoot(t, file), "WANT="+file)
 		})
+	}
+}
+
+// What is GSS.framework's own, on a fake that passes for it: functions that have
+// private names alone are found, and a call that may ask a KDC is spared signals.
+func TestFakeApple(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if !isChild() {
+		check(t, syscall.Mkfifo(gate, 0o600))
+	}
+	child, log := inFake(t, "", &fakegss.Options{Apple: true, Optional: []string{"gss_acquire_cred_with_password"}}, "FAKEGSS_GATE="+gate)
+	if !child {
+		if n := len(log.calls("gss_acquire_cred_with_password")); n != 1 {
+			t.Errorf("%d calls of a function with a private name", n)
+		}
+		return
+	}
+	l, err := Library()
+	check(t, err)
+	if l.Kind != KindApple || !Supports("gss_acquire_cred_with_password") || Supports("gss_acquire_cred_from") {
+		t.Errorf("%v has by password: %v; from a store: %v", l, Supports("gss_acquire_cred_with_password"), Supports("gss_acquire_cred_from"))
+	}
+	name := nameOf(t, "alice", NTUserName)
+	toldTo(t, "block=gss_acquire_cred_with_password")
+	thread, done := make(chan int), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		thread <- syscall.Gettid()
+		r, err := AcquireCredWithPassword(name, []byte("secret"), 0, nil, UsageInitiate)
+		if err == nil {
+			r.Cred.Release()
+		}
+		done <- err
+	}()
+	status := fmt.Sprintf("/proc/self/task/%d/status", <-thread)
+	calls := &callLog{t, os.Getenv("FAKEGSS_LOG")}
+	for tick := time.NewTicker(time.Millisecond); len(calls.calls("blocked")) == 0; <-tick.C {
+	}
+	b, err := os.ReadFile(status)
+	check(t, err)
+	f, err := os.OpenFile(os.Getenv("FAKEGSS_GATE"), os.O_WRONLY, 0)
+	check(t, err)
+	f.Close()
+	check(t, <-done)
+	_, mask, _ := strings.Cut(string(b), "SigBlk:\t")
+	mask, _, _ = strings.Cut(mask, "\n")
+	if n, err := strconv.ParseUint(mask, 16, 64); err != nil || n&(1<<(syscall.SIGURG-1)) == 0 {
+		t.Errorf("signals may interrupt the call: %q, %v", mask, err)
 	}
 }

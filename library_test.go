@@ -1,6 +1,7 @@
 package gss
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,19 @@ import (
 	"unsafe"
 
 	"github.com/seed2651813c/gss/internal/fakegss"
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 // A process uses one library: most of these tests run in children.
+
+// needLoading skips a test of another library than the one that this program was
+// linked with.
+func needLoading(t *testing.T) {
+	t.Helper()
+	if fakegss.NoLoading != "" {
+		skip(t, fakegss.NoLoading)
+	}
+}
 
 // needLoader skips where no library is opened at run time, or on another system
 // than those. It opens none in a child.
@@ -25,10 +36,17 @@ func needLoader(t *testing.T, systems ...string) {
 	if isChild() {
 		return
 	}
-	needLibrary(t)
-	if linked {
-		skip(t, "build tag gss_link binds the library when the program is linked")
+	needLoading(t)
+	needSystem(t, systems...)
+}
+
+// needSystem skips where there is no library, or on another system than those.
+func needSystem(t *testing.T, systems ...string) {
+	t.Helper()
+	if isChild() {
+		return
 	}
+	needLibrary(t)
 	if systems != nil && !slices.Contains(systems, runtime.GOOS) {
 		skip(t, "what this does to the dynamic linker is known for "+strings.Join(systems, " and ")+" only")
 	}
@@ -85,7 +103,7 @@ func TestSupports(t *testing.T) {
 		"gss_wrap":                       {KindMIT, KindHeimdal, KindGNU, KindApple},
 		"gss_inquire_names_for_mech":     {KindMIT, KindHeimdal, KindGNU, KindApple},
 		"gss_acquire_cred_from":          {KindMIT},
-		"gss_acquire_cred_with_password": {KindMIT, KindHeimdal},
+		"gss_acquire_cred_with_password": {KindMIT, KindHeimdal, KindApple},
 		"gss_wrap_iov":                   {KindMIT, KindHeimdal, KindApple},
 		"gss_unwrap_iov":                 {KindMIT, KindHeimdal, KindApple},
 		"gss_check_version":              {KindGNU},
@@ -93,6 +111,9 @@ func TestSupports(t *testing.T) {
 		"gss_wrap\x00":                   nil,
 		"":                               nil,
 		"printf":                         nil,
+	}
+	if l.Kind == KindHeimdal && hasSymbol("gss_acquire_cred_from") { // after 7.8
+		all["gss_acquire_cred_from"] = []Kind{KindHeimdal}
 	}
 	for f, kinds := range all {
 		if got := Supports(f); got != slices.Contains(kinds, l.Kind) && f != "gss_wrap\x00" {
@@ -237,10 +258,12 @@ func TestLoadTwice(t *testing.T) {
 			t.Errorf("%s again: %v", same, err)
 		}
 	}
-	link := filepath.Join(t.TempDir(), "link.so")
-	check(t, os.Symlink(l.Path, link))
-	if err := Load(link); err != nil {
-		t.Errorf("by a symbolic link: %v", err)
+	if !testexec.Emulated() {
+		link := filepath.Join(t.TempDir(), "link.so")
+		check(t, os.Symlink(l.Path, link))
+		if err := Load(link); err != nil {
+			t.Errorf("by a symbolic link: %v", err)
+		}
 	}
 	for _, other := range []string{"mit", "heimdal", "gnu", "apple", "nosuch", "/nonexistent", ""} {
 		if other == string(l.Kind) {
@@ -253,6 +276,25 @@ func TestLoadTwice(t *testing.T) {
 	if again, err := Library(); err != nil || again != l {
 		t.Errorf("%v, %v; it was %v", again, err, l)
 	}
+}
+
+// A file that is gone by now, as a Mac's system libraries are from the start, is
+// known by the name that it was asked for.
+func TestLoadAgainWithoutFile(t *testing.T) {
+	needLoader(t, "linux")
+	if testexec.Emulated() {
+		skip(t, "the emulator does not find what a link to its libraries leads to")
+	}
+	if !isChild() {
+		file := needLibrary(t).Path
+		inChild(t, append(preload(file), chooseNone, "FILE="+file)...) // then it keeps that name
+		return
+	}
+	link := filepath.Join(t.TempDir(), "link.so")
+	check(t, os.Symlink(os.Getenv("FILE"), link))
+	check(t, Load(link))
+	check(t, os.Remove(link))
+	check(t, Load(link))
 }
 
 // Load wins over GSSAPI_LIBRARY.
@@ -277,7 +319,7 @@ func installed(t *testing.T) (kinds []Kind, files map[Kind]string) {
 	files = map[Kind]string{}
 	for _, c := range searchList {
 		cmd := childCommand(t, libraryEnv+"="+string(c.kind), childEnv+"=TestSmoke", requireEnv)
-		cmd.Args[1] = "-test.run=^TestSmoke$"
+		cmd.Args = append(cmd.Args, "-test.run=^TestSmoke$")
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "--- PASS: TestSmoke ") || files[c.kind] != "" {
 			continue
@@ -379,14 +421,15 @@ func TestInterposer(t *testing.T) {
 // compile makes a shared object of C code.
 func compile(t *testing.T, path, code string, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("gcc"); err != nil {
+	cc := fakegss.Compiler()
+	if _, err := exec.LookPath(cc[0]); err != nil {
 		skip(t, "there is no C compiler to build a library with")
 	}
 	src := filepath.Join(t.TempDir(), "x.c")
 	check(t, os.WriteFile(src, []byte(code), 0o600))
-	args = append([]string{"-shared", "-fPIC", "-o", path, src}, args...)
-	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
+	cc = append(append(cc, "-shared", "-fPIC", "-o", path, src), args...)
+	if out, err := exec.Command(cc[0], cc[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cc[0], err, out)
 	}
 }
 
@@ -560,9 +603,10 @@ func TestAdoptFromPathWithSpaces(t *testing.T) {
 	n.Release()
 }
 
-// A static program can open a library, works for a while, and crashes.
+// A static program can open a library, works for a while, and crashes. One that
+// was linked with the library cannot tell which it is.
 func TestStaticProgram(t *testing.T) {
-	needLoader(t, "linux")
+	needSystem(t, "linux")
 	if testing.Short() {
 		skip(t, "a program is built, which is long for -short")
 	}
@@ -586,10 +630,17 @@ func main() {
 }
 `)
 	exe := filepath.Join(dir, "static")
-	cmd := exec.Command("go", "build", "-ldflags=-linkmode external -extldflags -static", "-o", exe, ".")
+	args, ldflags := []string{"build", "-o", exe}, "-static"
+	if linked {
+		// Of what the library needs in its turn, nothing is called.
+		args, ldflags = append(args, "-tags=gss_link,gss_"+string(kind())), "'-static -Wl,--unresolved-symbols=ignore-all'"
+	}
+	cmd := exec.Command("go", append(args, "-ldflags=-linkmode external -extldflags "+ldflags, ".")...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := cmd.CombinedOutput(); strings.Contains(string(out), "cannot find -lgssapi") {
+		skip(t, "a static program cannot be built: the library has no archive here")
+	} else if err != nil {
 		skip(t, fmt.Sprintf("a static program cannot be built: %v\n%s", err, out))
 	}
 	out, err := exec.Command(exe).CombinedOutput()
@@ -599,56 +650,96 @@ func main() {
 	}
 }
 
-// Build tag gss_link: the suite's smoke test on libraries that the linker bound.
-func TestLinked(t *testing.T) {
-	if l := needLibrary(t); linked || testing.Short() || l.Kind != KindMIT || raceBuild || asanBuild {
-		skip(t, "the package is built again for each library, which one run of the suite, on MIT, is enough for")
+// needLinked skips a test of build tag gss_link.
+func needLinked(t *testing.T, systems ...string) {
+	t.Helper()
+	if !linked {
+		skip(t, "this build has no gss_link: the step linked of ci/test.sh makes one that has")
 	}
-	for _, c := range []struct{ tags, pkg, kind string }{
-		{"gss_link", "krb5-gssapi", ""}, // the library whose development package is the system's choice
-		{"gss_link,gss_heimdal", "heimdal-gssapi", "heimdal"},
-		{"gss_link,gss_gnu", "gss", "gnu"},
-	} {
-		t.Run(c.tags, func(t *testing.T) {
-			if err := exec.Command("pkg-config", "--exists", c.pkg).Run(); err != nil {
-				skip(t, "pkg-config does not know "+c.pkg+": the development package of that library is not installed")
-			}
-			cmd := exec.Command("go", "test", "-count=1", "-v", "-tags", c.tags, "-run", "^(TestSmoke|TestLinkedLoad|TestRequiredLibrary|TestSupports|TestOIDSetMembership)$", ".")
-			for _, kv := range os.Environ() {
-				if k, _, _ := strings.Cut(kv, "="); k != libraryEnv && k != requireEnv {
-					cmd.Env = append(cmd.Env, kv)
-				}
-			}
-			cmd.Env = append(cmd.Env, libraryEnv+"=/nonexistent") // not read
-			if c.kind != "" {
-				cmd.Env = append(cmd.Env, requireEnv+"="+c.kind)
-			}
-			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "--- PASS: TestLinkedLoad") || c.kind != "" && strings.Contains(string(out), "--- SKIP") {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
+	needSystem(t, systems...)
 }
 
-func TestLinkedLoad(t *testing.T) {
-	if !linked {
-		t.Skip("this build has no gss_link; TestLinked makes one that has")
+// With build tag gss_link the library is the one that the linker wrote into this
+// program, whatever GSSAPI_LIBRARY says, and no other can be had.
+func TestLinked(t *testing.T) {
+	needLinked(t)
+	if !isChild() {
+		l := needLibrary(t)
+		check(t, Load(string(l.Kind)))
+		check(t, Load(l.Path))
+		inChild(t, libraryEnv+"=/nonexistent", "WANT="+l.Path)
+		return
 	}
-	l := needLibrary(t)
-	check(t, Load(string(l.Kind)))
-	check(t, Load(l.Path))
-	other := KindGNU
-	if l.Kind == KindGNU {
-		other = KindMIT
+	for _, other := range []string{"nosuch", "/nonexistent", ""} {
+		err := Load(other)
+		is(t, err, ErrUnavailable)
+		mention(t, err, fmt.Sprintf("Load: %q was asked for", other), "linked with "+os.Getenv("WANT"), "gss_link")
 	}
-	err := Load(string(other))
-	is(t, err, ErrUnavailable)
-	mention(t, err, l.Path)
-	b := nameOf(t, "x", NTUserName)
-	h, err := b.Detach()
+	if loaded.Load() != nil {
+		t.Fatal("something is loaded")
+	}
+	check(t, LoadAt(globalWrap()))
+	l, err := Library()
 	check(t, err)
-	n, err := AdoptName(h)
+	if runtime.GOOS == "linux" {
+		exe, err := os.Executable()
+		check(t, err)
+		f, err := elf.Open(exe)
+		check(t, err)
+		defer f.Close()
+		needed, err := f.ImportedLibraries()
+		check(t, err)
+		if !slices.Contains(needed, l.SONAME) {
+			t.Errorf("%v has the soname %s, and the program was linked with %v", l, l.SONAME, needed)
+		}
+	}
+	n, err := ImportName([]byte("x"), NTUserName)
+	check(t, err)
+	h, err := n.Detach()
+	check(t, err)
+	n, err = AdoptName(h)
+	check(t, err)
+	n.Release()
+}
+
+// What the library that was linked lacks is not taken from another that the
+// process has too, and LoadAt does not take that for the one that was linked.
+func TestLinkedBesideAnother(t *testing.T) {
+	needLinked(t, "linux")
+	if !isChild() {
+		other, has := "libgssapi.so.3", "gsskrb5_get_subkey"
+		if kind() == KindHeimdal {
+			other, has = "libgssapi_krb5.so.2", "gss_acquire_cred_from"
+		}
+		inChild(t, append(preload(other), "OTHER="+other, "HAS="+has, "WANT="+string(kind()))...)
+		return
+	}
+	other := loadedAs(os.Getenv("OTHER"))
+	if other == "" {
+		skip(t, os.Getenv("OTHER")+" is not installed beside it")
+	}
+	wrap := globalWrap()
+	if fileOf(wrap) != other {
+		t.Fatalf("gss_wrap of the global scope is in %s, and not in %s", fileOf(wrap), other)
+	}
+	err := LoadAt(wrap)
+	is(t, err, ErrUnavailable)
+	mention(t, err, "LoadAt: ", other, "linked with", "gss_link")
+	l, err := Library()
+	check(t, err)
+	if string(l.Kind) != os.Getenv("WANT") || sameFile(l.Path, other) {
+		t.Errorf("%v, want the one that was linked, %s", l, os.Getenv("WANT"))
+	}
+	if has := os.Getenv("HAS"); Supports(has) {
+		t.Errorf("%s of %s is taken for one of %v", has, other, l)
+	}
+	n := nameOf(t, "x", NTUserName)
+	h, err := n.Detach()
+	check(t, err)
+	_, err = AdoptName(h)
+	mention(t, err, "two GSS-API libraries", other, "LoadAt")
+	check(t, LoadAt(symbol("gss_wrap")))
+	n, err = AdoptName(h)
 	check(t, err)
 	n.Release()
 }

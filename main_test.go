@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed2651813c/gss/gssapi/gsstest"
 	"github.com/seed2651813c/gss/internal/fakegss"
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 // The suite runs on the library that GSSAPI_LIBRARY names. With
@@ -147,15 +148,12 @@ func inChild(t *testing.T, env ...string) bool {
 
 func childCommand(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var run []string
 	for _, part := range strings.Split(t.Name(), "/") {
 		run = append(run, "^"+part+"$")
 	}
-	cmd := exec.Command(exe, "-test.run="+strings.Join(run, "/"), "-test.v", "-test.timeout=5m", fmt.Sprintf("-test.short=%v", testing.Short()))
+	cmd, err := testexec.Self("-test.run="+strings.Join(run, "/"), "-test.v", "-test.timeout=5m", fmt.Sprintf("-test.short=%v", testing.Short()))
+	check(t, err)
 	all := map[string]string{}
 	for _, kv := range append(os.Environ(), append([]string{requireEnv, childEnv + "=" + t.Name(), "GORACE=atexit_sleep_ms=0 " + os.Getenv("GORACE")}, env...)...) {
 		k, v, set := strings.Cut(kv, "=")
@@ -217,6 +215,7 @@ func buildFake(t *testing.T, o *fakegss.Options) string {
 
 func buildFakeIn(t *testing.T, dir string, o *fakegss.Options) string {
 	t.Helper()
+	needLoading(t)
 	if err := unfit(); err != nil {
 		skip(t, err.Error())
 	}

@@ -236,17 +236,18 @@ func framed(op string, mech OID, token []byte) (unsafe.Pointer, error) {
 	return cOID(op, mech)
 }
 
-// framedLen is the length of a frame with an identifier and a token of those
-// lengths. MIT 1.20 counts a byte more, which it does not write, for some.
-func framedLen(mech, token int) uintptr {
+// frameHead is how a frame begins that has an identifier and a token of those
+// lengths: up to the identifier.
+func frameHead(mech, token int) []byte {
 	n := 2 + mech + token
-	length := 1
-	if n >= 0x80 {
-		for rest := n; rest > 0; rest >>= 8 {
-			length++
-		}
+	if n < 0x80 {
+		return []byte{0x60, byte(n)}
 	}
-	return uintptr(1 + length + n)
+	var length []byte
+	for rest := n; rest > 0; rest >>= 8 {
+		length = append([]byte{byte(rest)}, length...)
+	}
+	return append([]byte{0x60, 0x80 | byte(len(length))}, length...)
 }
 
 // EncapsulateToken calls gss_encapsulate_token: token in the frame of an initial
@@ -260,8 +261,21 @@ func EncapsulateToken(token []byte, mech OID) (*Buffer, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	head := frameHead(len(mech), len(token))
+	odd := kind() == KindMIT && len(head) != len(frameHead(len(mech), len(token)+2))
+	if odd {
+		// MIT counts two bytes that it does not write. Where the length of the
+		// length depends on them, 1.20 tells a byte too much, and 1.21 and later
+		// (mechglue/g_encapsulate_token.c) abort: they get two bytes more.
+		token = append(slices.Clip(token), 0, 0)
+	}
 	s, buf := encapsulateToken(m, token)
-	buf.n = min(buf.n, framedLen(len(mech), len(token)))
+	if odd && !s.failed() && buf.p != nil {
+		frame := unsafe.Slice((*byte)(buf.p), buf.n)
+		n := copy(frame, head)
+		n += copy(frame[n:], frame[len(frameHead(len(mech), len(token))):])
+		buf.n = uintptr(n - 2)
+	}
 	b := buf.buffer(false)
 	if s.failed() {
 		b.Release()
@@ -285,7 +299,7 @@ func DecapsulateToken(token []byte, mech OID) (*Buffer, error) {
 	b := buf.buffer(false)
 	if s.failed() {
 		b.Release()
-		if heimdal() && Major(s.major).Is(ErrFailure) { // 7.8: for every token that it refuses
+		if heimdal() && (Major(s.major).Is(ErrFailure) || Major(s.major).Is(ErrBadMech)) { // 7.8, and later ones: for every token that they refuse
 			s.major = uint32(ErrDefectiveToken)
 		}
 		return nil, s.error(op, mech)

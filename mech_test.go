@@ -3,6 +3,7 @@ package gss
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -56,8 +57,8 @@ func notGNU(tb testing.TB, what string) {
 	}
 }
 
-// librarysOID reads an OID out of the library's own data: MIT has variables that
-// point to descriptors, Heimdal descriptors.
+// librarysOID reads an OID out of the library's own data: MIT and GNU gss have
+// variables that point to descriptors, Heimdal descriptors.
 func librarysOID(t *testing.T, name string) OID {
 	t.Helper()
 	type desc struct {
@@ -66,7 +67,7 @@ func librarysOID(t *testing.T, name string) OID {
 	}
 	var d *desc
 	switch kind() {
-	case KindMIT:
+	case KindMIT, KindGNU:
 		if p := (**desc)(symbol(name)); p != nil {
 			d = *p
 		}
@@ -203,7 +204,11 @@ func TestSASLNames(t *testing.T) {
 		if m == MechKrb5 && (sasl != "GS2-KRB5" || name == "" || !strings.Contains(description, "Kerberos")) {
 			t.Errorf("Kerberos is %q, %q, %q", sasl, name, description)
 		}
-		if back, err := InquireMechForSASLName(sasl); err != nil || back != m {
+		back, err := InquireMechForSASLName(sasl)
+		if heimdal() && m == MechSANON && errors.Is(err, ErrBadMech) {
+			continue // Heimdal after 7.8 does not find the name that it made for it
+		}
+		if err != nil || back != m {
 			t.Errorf("%q is %v, %v, want %v", sasl, back, err, m)
 		}
 	}
@@ -406,7 +411,7 @@ func TestMechNames(t *testing.T) {
 	if needLibrary(t).Kind != KindHeimdal {
 		skip(t, "of these libraries Heimdal alone has gss_oid_to_name and gss_name_to_oid")
 	}
-	if name, err := OIDToName(MechKrb5); err != nil || name != "GSS_KRB5_MECHANISM" {
+	if name, err := OIDToName(MechKrb5); err != nil || name != "GSS_KRB5_MECHANISM" && name != "krb5" { // 7.8; later
 		t.Errorf("Kerberos is %q, %v", name, err)
 	}
 	for _, oid := range []OID{"", "\x2a\x03", "\x80"} {

@@ -261,6 +261,10 @@ func TestMessageOrder(t *testing.T) {
 			if err != nil && tt.want == ErrUnseqToken && heimdal() {
 				continue // Heimdal 7.8 (lib/gssapi/krb5/sequence.c) answers FAILURE here
 			}
+			if err == nil && tt.n == 2 && tt.want == ErrDuplicateToken && heimdal() {
+				// Later ones forget that they refused it for a gap, and take it: but once.
+				_, _, _, err = p.a.Unwrap(nil, bytes.Clone(toks[tt.n]))
+			}
 			is(t, err, tt.want)
 			if want := fmt.Sprintf("xmessage %d", tt.n); (tt.want == nil || !heimdal()) && string(got) != want {
 				t.Errorf("message %d: %q with %v", tt.n, got, err)

@@ -50,7 +50,7 @@ func heimdal() bool { return kind() == KindHeimdal || kind() == KindApple }
 //
 //gss:pinned
 func mechanismName(h unsafe.Pointer) *Name {
-	if h == nil || !heimdal() {
+	if h == nil || !heimdal() || laterHeimdal() {
 		return newName(h, plain)
 	}
 	if inner := exportImport(h); inner != nil {
@@ -392,7 +392,7 @@ func (n *Name) InquireMechs() ([]OID, error) {
 
 // AdoptName takes ownership of a gss_name_t of the loaded library that C made.
 // Errors are ErrUnavailable when it cannot be certain whose handle it is (see
-// LoadAt), and ErrBadName for nil.
+// LoadAt), and ErrBadName for nil; then the handle is still the caller's.
 func AdoptName(h unsafe.Pointer) (*Name, error) {
 	const op = "adopt name"
 	if err := adoptable(op); err != nil {
@@ -405,15 +405,17 @@ func AdoptName(h unsafe.Pointer) (*Name, error) {
 }
 
 // Detach gives up the name without releasing it: the gss_name_t is the
-// caller's. The error is ErrBadName if it was released, or is in use by a call
-// at this moment.
+// caller's. From here on every call answers ErrBadName; Detach waits for those
+// that are under way, which may ask a KDC. The error is ErrBadName if it was
+// released or detached before.
 func (n *Name) Detach() (unsafe.Pointer, error) {
+	const op = "detach name"
 	if n == nil {
-		return nil, &Error{Op: "detach name", Major: ErrBadName, Text: "no name was given"}
+		return nil, &Error{Op: op, Major: ErrBadName, Text: "no name was given"}
 	}
-	h, ok := n.c.takeAlone()
-	if !ok {
-		return nil, &Error{Op: "detach name", Major: ErrBadName, Text: "the name was released, or a call is using it"}
+	h, err := n.c.detach()
+	if err != nil {
+		return nil, &Error{Op: op, Major: ErrBadName, Text: err.Error()}
 	}
 	return h, nil
 }

@@ -22,6 +22,7 @@ const (
 	MechSPNEGO OID = "\x2b\x06\x01\x05\x05\x02"                 // 1.3.6.1.5.5.2, RFC 4178
 	MechIAKERB OID = "\x2b\x06\x01\x05\x02\x05"                 // 1.3.6.1.5.2.5
 	MechNTLM   OID = "\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a" // 1.3.6.1.4.1.311.2.2.10
+	MechSANON  OID = "\x2b\x06\x01\x04\x01\xa9\x4a\x1a\x01\x6e" // 1.3.6.1.4.1.5322.26.1.110: no one in particular, encrypted; Heimdal after 7.8, and not inside of SPNEGO
 )
 
 // Name types: RFC 2744, 4 and appendix A; RFC 1964, 2.1; RFC 6680.

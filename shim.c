@@ -9,6 +9,9 @@
 #include "shim.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -48,6 +51,47 @@ void *gssgo_oid_intern(const unsigned char *p, size_t n) {
     return oid;
 }
 
+/* ---- the library's log ---- */
+
+static pthread_mutex_t log_turn = PTHREAD_MUTEX_INITIALIZER;
+static int log_fd = -1;
+
+void gssgo_log(void *unused, int level, const char *format, va_list args) {
+    char line[1024];
+    size_t n, i, at;
+    int saved = errno, made;
+    (void)unused;
+    at = (size_t)snprintf(line, sizeof line, "%d ", level);
+    made = vsnprintf(line + at, sizeof line - at, format, args);
+    n = made < 0 ? at : at + (size_t)made;
+    if (n > sizeof line - 1)
+        n = sizeof line - 1;
+    for (i = at; i < n; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 127)
+            line[i] = ' '; /* a peer's name may have a line break */
+    line[n++] = '\n';
+    pthread_mutex_lock(&log_turn);
+    if (log_fd >= 0) {
+        ssize_t lost = write(log_fd, line, n); /* so it is, if the file takes no more */
+        (void)lost;
+    }
+    pthread_mutex_unlock(&log_turn);
+    errno = saved;
+}
+
+int gssgo_log_to(int fd) {
+    int old;
+    if (fd >= 0 && (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return errno;
+    pthread_mutex_lock(&log_turn);
+    old = log_fd;
+    log_fd = fd;
+    pthread_mutex_unlock(&log_turn);
+    if (old >= 0)
+        close(old);
+    return 0;
+}
+
 static char *text(const char *a, const char *b) {
     size_t n = strlen(a) + strlen(b) + 1;
     char *s = malloc(n);
@@ -78,35 +122,21 @@ int gssgo_secure(void) {
 
 #ifdef GSSGO_LINK
 
-/*
- * Build tag gss_link: the same table, bound by the linker. Optional functions are weak.
- */
+/* Build tag gss_link: the linker has found the library, and the process has it. The handle is for what the table lacks. */
 #define GSSGO_EXTERN(ret, name, args) extern ret name args;
 GSSGO_REQUIRED(GSSGO_EXTERN)
 #undef GSSGO_EXTERN
-#define GSSGO_WEAK(ret, name, args) extern ret name args __attribute__((weak));
-GSSGO_OPTIONAL(GSSGO_WEAK)
-#undef GSSGO_WEAK
-
-static void *find(void *lib, const char *name) {
-    (void)lib;
-#define GSSGO_FIND(ret, fn, args) \
-    if (strcmp(name, #fn) == 0)   \
-        return (void *)(fn);
-    GSSGO_TABLE(GSSGO_FIND)
-#undef GSSGO_FIND
-    return NULL;
-}
 
 static void *load(const char *file, int noload) {
+    char *linked = gssgo_file_of((void *)gss_wrap);
+    void *lib = linked ? dlopen(linked, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) : NULL;
     (void)file;
     (void)noload;
-    return dlopen(NULL, RTLD_NOW);
+    free(linked);
+    return lib;
 }
 
 #else
-
-static void *find(void *lib, const char *name) { return dlsym(lib, name); }
 
 /* Never closed: Heimdal's thread-exit handlers crash once its code is gone. */
 static void *load(const char *file, int noload) {
@@ -119,18 +149,51 @@ static void *load(const char *file, int noload) {
 
 #endif
 
-static void *find_optional(void *lib, const char *name, const char *prefix) {
+#if defined(GSSGO_LINK) && !defined(__APPLE__)
+
+/*
+ * The table as the linker has bound it. What the library lacks is a weak reference,
+ * which another library in the process may have filled: that is not bound.
+ */
+#define GSSGO_WEAK(ret, name, args) extern ret name args __attribute__((weak));
+GSSGO_OPTIONAL(GSSGO_WEAK)
+#undef GSSGO_WEAK
+
+static void *find(void *lib, const char *name) {
+    void *p = NULL;
+    (void)lib;
+#define GSSGO_FIND(ret, fn, args) \
+    if (strcmp(name, #fn) == 0)   \
+        p = (void *)(fn);
+    GSSGO_TABLE(GSSGO_FIND)
+#undef GSSGO_FIND
+    return base_of(p) == base_of((void *)gss_wrap) ? p : NULL;
+}
+
+#else
+
+/* Also with gss_link on macOS, whose linker takes no weak reference that no library fills. */
+static void *find(void *lib, const char *name) { return dlsym(lib, name); }
+
+#endif
+
+/*
+ * GSS.framework (Heimdal-710.0.1, packages/mac/framework/gss.sym) exports a part of
+ * its functions under private names alone, those of messages in parts among them.
+ */
+static void *find_optional(void *lib, const char *name, int apple) {
     char buf[160];
     void *p = NULL;
-    if (*prefix && snprintf(buf, sizeof buf, "%s%s", prefix, name) < (int)sizeof buf)
+    if (apple && snprintf(buf, sizeof buf, "__ApplePrivate_%s", name) < (int)sizeof buf)
         p = find(lib, buf);
     return p ? p : find(lib, name);
 }
 
-gssgo_opened gssgo_open(const char *file, int noload, const char *prefix) {
+gssgo_opened gssgo_open(const char *file, int noload) {
     gssgo_opened r = {0, NULL, NULL, NULL};
     gssgo_table t;
     void *lib;
+    int apple;
     memset(&t, 0, sizeof t);
     dlerror();
     lib = load(file, noload);
@@ -147,7 +210,8 @@ gssgo_opened gssgo_open(const char *file, int noload, const char *prefix) {
 #undef GSSGO_BIND
     if (r.err)
         return r;
-#define GSSGO_BIND(ret, name, args) *(void **)&t.name = find_optional(lib, #name, prefix);
+    apple = dlsym(lib, "gss_aapl_initial_cred") != NULL;
+#define GSSGO_BIND(ret, name, args) *(void **)&t.name = find_optional(lib, #name, apple);
     GSSGO_OPTIONAL(GSSGO_BIND)
 #undef GSSGO_BIND
     r.path = gssgo_file_of((void *)t.gss_wrap);
@@ -155,7 +219,7 @@ gssgo_opened gssgo_open(const char *file, int noload, const char *prefix) {
     gssgo_fn = t;
     gssgo_lib = lib;
     gssgo_mit = dlsym(lib, "gssspi_mech_invoke") != NULL;
-    gssgo_deaf = dlsym(lib, "gss_mo_set") != NULL; /* Heimdal, and not MIT nor GNU gss */
+    gssgo_deaf = apple || dlsym(lib, "gss_mo_set") != NULL; /* Heimdal, and not MIT nor GNU gss */
     r.ok = 1;
     return r;
 }
@@ -294,7 +358,7 @@ size_t gssgo_build_id(const void *addr, unsigned char *id, size_t cap) {
 
 #endif
 
-#if defined(__linux__) && !defined(GSSGO_LINK)
+#ifdef __linux__
 static int on_first(struct dl_phdr_info *info, size_t size, void *arg) {
     int i;
     (void)size;
@@ -305,13 +369,16 @@ static int on_first(struct dl_phdr_info *info, size_t size, void *arg) {
 }
 #endif
 
-/* A static glibc program can dlopen, works for a while, then crashes. */
+/*
+ * A static glibc program can dlopen, works for a while, then crashes. One with the
+ * library in it cannot tell which it is, nor has it what nothing refers to but weakly.
+ */
 const char *gssgo_unfit(void) {
-#if defined(__linux__) && !defined(GSSGO_LINK)
+#ifdef __linux__
     int interp = 0;
     dl_iterate_phdr(on_first, &interp);
     if (!interp)
-        return "this program is linked statically, and a static program cannot safely open a shared library: link it dynamically (without -extldflags -static)";
+        return "this program is linked statically, and in a static program no GSS-API library can safely be used: link it dynamically (without -extldflags -static)";
 #endif
     return NULL;
 }

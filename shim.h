@@ -15,13 +15,17 @@
 #define GSSGO_SHIM_H
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
-/* ---- types: RFC 2744, 3 and appendix A; extensions as MIT and Heimdal have them ---- */
+/*
+ * ---- types: RFC 2744, 3 and appendix A; extensions as MIT and Heimdal have them ----
+ * GSS.framework has the same types, constants and prototypes (compared with the headers of Heimdal-710.0.1).
+ */
 
 #if defined(__APPLE__) && (defined(__ppc__) || defined(__ppc64__) || defined(__i386__) || defined(__x86_64__))
 #pragma pack(push, 2) /* Apple's and MIT's headers pack these on the Intel Mac */
@@ -190,6 +194,7 @@ typedef struct EncryptionKey {
 #define GSSGO_OPTIONAL(F) \
     GSSGO_OPTIONAL_MECHS(F) GSSGO_OPTIONAL_NAMES(F) GSSGO_OPTIONAL_CREDS(F) GSSGO_OPTIONAL_CONTEXTS(F) GSSGO_OPTIONAL_MESSAGES(F) \
     GSSGO_OPTIONAL_KRB5(F) \
+    F(void, gss_set_log_function, (void *, void (*)(void *, int, const char *, va_list))) \
     F(const char *, gss_check_version, (const char *))
 
 /* Mechanisms, object identifiers, tokens: RFC 5587, RFC 5801, RFC 2743 3.1. */
@@ -236,9 +241,13 @@ typedef struct EncryptionKey {
     F(OM_uint32, gss_add_cred_impersonate_name, (OM_uint32 *, gss_cred_id_t, gss_cred_id_t, gss_name_t, gss_OID, gss_cred_usage_t, OM_uint32, OM_uint32, gss_cred_id_t *, gss_OID_set *, OM_uint32 *, OM_uint32 *)) \
     F(OM_uint32, gss_store_cred, (OM_uint32 *, gss_cred_id_t, gss_cred_usage_t, gss_OID, OM_uint32, OM_uint32, gss_OID_set *, gss_cred_usage_t *)) \
     F(OM_uint32, gss_store_cred_into, (OM_uint32 *, gss_cred_id_t, gss_cred_usage_t, gss_OID, OM_uint32, OM_uint32, gss_key_value_set_desc *, gss_OID_set *, gss_cred_usage_t *)) \
+    F(OM_uint32, gss_store_cred_into2, (OM_uint32 *, gss_cred_id_t, gss_cred_usage_t, gss_OID, OM_uint32, gss_key_value_set_desc *, gss_OID_set *, gss_cred_usage_t *, gss_buffer_set_t *)) \
+    F(OM_uint32, gss_duplicate_cred, (OM_uint32 *, gss_cred_id_t, gss_cred_id_t *)) \
+    F(OM_uint32, gss_destroy_cred, (OM_uint32 *, gss_cred_id_t *)) \
     F(OM_uint32, gss_export_cred, (OM_uint32 *, gss_cred_id_t, gss_buffer_t)) \
     F(OM_uint32, gss_import_cred, (OM_uint32 *, gss_buffer_t, gss_cred_id_t *)) \
     F(OM_uint32, gss_set_neg_mechs, (OM_uint32 *, gss_cred_id_t, gss_OID_set)) \
+    F(OM_uint32, gss_get_neg_mechs, (OM_uint32 *, gss_cred_id_t, gss_OID_set *)) \
     F(OM_uint32, gss_inquire_cred_by_oid, (OM_uint32 *, gss_cred_id_t, gss_OID, gss_buffer_set_t *)) \
     F(OM_uint32, gss_set_cred_option, (OM_uint32 *, gss_cred_id_t *, gss_OID, gss_buffer_t))
 
@@ -286,6 +295,36 @@ typedef struct EncryptionKey {
 
 #define GSSGO_TABLE(F) GSSGO_REQUIRED(F) GSSGO_OPTIONAL(F)
 
+/*
+ * Functions of the libkrb5 that the open library uses: symbols of the library and
+ * of what it depends on. Their types are the same in MIT and Heimdal.
+ */
+#define GSSGO_KRB5_TABLE(F) \
+    F(krb5_error_code, krb5_init_context, (krb5_context *)) \
+    F(void, krb5_free_context, (krb5_context)) \
+    F(krb5_error_code, krb5_cc_default, (krb5_context, krb5_ccache *)) \
+    F(krb5_error_code, krb5_cc_resolve, (krb5_context, const char *, krb5_ccache *)) \
+    F(const char *, krb5_cc_get_type, (krb5_context, krb5_ccache)) \
+    F(const char *, krb5_cc_get_name, (krb5_context, krb5_ccache)) \
+    F(krb5_error_code, krb5_cc_new_unique, (krb5_context, const char *, const char *, krb5_ccache *)) \
+    F(krb5_error_code, krb5_cc_initialize, (krb5_context, krb5_ccache, krb5_principal)) \
+    F(krb5_error_code, krb5_cc_close, (krb5_context, krb5_ccache)) \
+    F(krb5_error_code, krb5_cc_destroy, (krb5_context, krb5_ccache)) \
+    F(krb5_error_code, krb5_kt_resolve, (krb5_context, const char *, krb5_keytab *)) \
+    F(krb5_error_code, krb5_kt_close, (krb5_context, krb5_keytab)) \
+    F(krb5_error_code, krb5_parse_name, (krb5_context, const char *, krb5_principal *)) \
+    F(void, krb5_free_principal, (krb5_context, krb5_principal)) \
+    F(const char *, krb5_get_error_message, (krb5_context, krb5_error_code)) \
+    F(void, krb5_free_error_message, (krb5_context, const char *)) \
+    F(void, krb5_clear_error_message, (krb5_context))
+
+/* What one of the two has, or not every one exports. */
+#define GSSGO_KRB5_OPTIONAL(F) \
+    F(krb5_error_code, krb5_cc_copy_creds, (krb5_context, krb5_ccache, krb5_ccache)) \
+    F(krb5_error_code, krb5_cc_copy_cache, (krb5_context, krb5_ccache, krb5_ccache)) \
+    F(krb5_error_code, krb5_enctype_valid, (krb5_context, krb5_enctype)) \
+    F(void, krb5_free_keyblock, (krb5_context, GSSGO_KEYBLOCK *))
+
 #ifndef GSSGO_CHECKHEADER /* ci/checkheader needs the types and the table only */
 
 #if defined(__GNUC__)
@@ -306,8 +345,9 @@ extern GSSGO_LOCAL gssgo_table gssgo_fn;
 /*
  * Heimdal 7.8 gives up on a KDC when a signal interrupts its wait for the answer,
  * and a Go process gets signals: one for each child that ends, and those of the
- * runtime. Its calls that may ask a KDC run with signals blocked on their thread;
- * other threads take them. What a fault raises stays deliverable.
+ * runtime. So does GSS.framework (Heimdal-710.0.1, lib/krb5/send_to_kdc.c). Their
+ * calls that may ask a KDC run with signals blocked on their thread; other threads
+ * take them. What a fault raises stays deliverable.
  */
 extern GSSGO_LOCAL int gssgo_deaf;
 
@@ -340,8 +380,8 @@ typedef struct {
     void *base;  /* where that file is mapped */
 } gssgo_opened;
 
-/* Opens file and binds the table. noload: only if the process has it already. prefix: tried before the names of optional functions. */
-GSSGO_LOCAL gssgo_opened gssgo_open(const char *file, int noload, const char *prefix);
+/* Opens file and binds the table. noload: only if the process has it already. */
+GSSGO_LOCAL gssgo_opened gssgo_open(const char *file, int noload);
 /* The file that holds addr, or NULL; free() it. */
 GSSGO_LOCAL char *gssgo_file_of(const void *addr);
 /* gss_wrap as the process' global scope has it, or NULL. */
@@ -360,6 +400,10 @@ GSSGO_LOCAL char *gssgo_loaded_as(const char *soname);
 GSSGO_LOCAL int gssgo_secure(void);
 /* NULL, or why no library can be opened in this process. */
 GSSGO_LOCAL const char *gssgo_unfit(void);
+/* What a library is given to log with: a line for each message, to the file of gssgo_log_to, whole or not at all. */
+GSSGO_LOCAL void gssgo_log(void *unused, int level, const char *format, va_list args);
+/* Makes gssgo_log write to a copy of fd, in place of the one before; -1 is nowhere. 0, or errno. */
+GSSGO_LOCAL int gssgo_log_to(int fd);
 /* Overwrites memory in a way that compilers keep. */
 GSSGO_LOCAL void gssgo_wipe(void *p, size_t n);
 /* A gss_OID in memory that is never freed: GNU gss 1.0.4 keeps the pointer that gss_import_name gets. NULL: no memory. */
@@ -555,6 +599,9 @@ static inline gssgo_buf gssgo_display_name(void *name) {
     r.major = gssgo_fn.gss_display_name(&r.minor, (gss_name_t)name, &out, &type);
     r.buf = out.value;
     r.len = out.length;
+    /* gss-ntlmssp 1.2.0 counts the NUL; no name of MIT's Kerberos has one. */
+    if (gssgo_mit && r.len && !((const char *)r.buf)[r.len - 1])
+        r.len--;
     gssgo_oid_out(type, &r.oid, &r.oidlen);
     return r;
 }
@@ -740,12 +787,25 @@ static inline gssgo_u32 gssgo_context_time(void *ctx) {
     return r;
 }
 
+/* To tell the name of an acceptor that has none crashes gss-ntlmssp 1.2.0, MIT's plugin for NTLM. */
+static inline int gssgo_has_no_target(void *ctx) {
+    static const unsigned char ntlm[] = {0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 2, 0x0a};
+    OM_uint32 minor;
+    gss_OID mech = NULL;
+    int local = 1;
+    if (!gssgo_mit)
+        return 0;
+    gssgo_fn.gss_inquire_context(&minor, (gss_ctx_id_t)ctx, NULL, NULL, NULL, &mech, NULL, &local, NULL);
+    return mech && !local && mech->length == sizeof ntlm && !memcmp(mech->elements, ntlm, sizeof ntlm);
+}
+
 static inline gssgo_ctxinfo gssgo_inquire_context(void *ctx) {
     gssgo_ctxinfo r;
     gss_name_t source = NULL, target = NULL;
     gss_OID mech = NULL;
     memset(&r, 0, sizeof r);
-    r.major = gssgo_fn.gss_inquire_context(&r.minor, (gss_ctx_id_t)ctx, &source, &target, &r.lifetime, &mech, &r.flags, &r.local, &r.open);
+    r.major = gssgo_fn.gss_inquire_context(&r.minor, (gss_ctx_id_t)ctx, &source, gssgo_has_no_target(ctx) ? NULL : &target,
+                                           &r.lifetime, &mech, &r.flags, &r.local, &r.open);
     r.source = source;
     r.target = target;
     gssgo_oid_out(mech, &r.mech, &r.mechlen);

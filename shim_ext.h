@@ -376,11 +376,25 @@ static inline gssgo_u32 gssgo_pname_to_uid(void *name, void *mech) {
 
 /* ---- credentials: stores, passwords, RFC 5588, S4U, export, negotiation ---- */
 
+/* A credential store. On the Intel Mac Heimdal (after 7.8) packs it, and MIT does not. */
+typedef union {
+    gss_key_value_set_desc set;
+#ifdef GSSGO_PACKED
+#pragma pack(push, 2)
+    struct {
+        OM_uint32 count;
+        gss_key_value_element_desc *elements;
+    } packed;
+#pragma pack(pop)
+#endif
+} gssgo_kvset;
+
 /*
- * A credential store comes as a block of count pairs of NUL-terminated strings.
- * The elements are to be freed; NULL: no memory.
+ * A credential store comes as a block of count pairs of NUL-terminated strings. No
+ * pairs are no store, for libraries too. The elements are to be freed; NULL: no
+ * memory.
  */
-static inline gss_key_value_element_desc *gssgo_store(gss_key_value_set_desc *store, const char *block, OM_uint32 count) {
+static inline gss_key_value_element_desc *gssgo_store(gssgo_kvset *store, const char *block, OM_uint32 count) {
     gss_key_value_element_desc *elements = malloc(((size_t)count + 1) * sizeof *elements);
     OM_uint32 i;
     if (!elements)
@@ -391,15 +405,22 @@ static inline gss_key_value_element_desc *gssgo_store(gss_key_value_set_desc *st
         elements[i].value = block;
         block += strlen(block) + 1;
     }
-    store->count = count;
-    store->elements = elements;
+#ifdef GSSGO_PACKED
+    if (!gssgo_mit) {
+        store->packed.count = count;
+        store->packed.elements = elements;
+        return elements;
+    }
+#endif
+    store->set.count = count;
+    store->set.elements = elements;
     return elements;
 }
 
 static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime, void *mechs, int usage, const char *block, OM_uint32 count) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
-    gss_key_value_set_desc store;
+    gssgo_kvset store;
     gss_key_value_element_desc *elements;
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
@@ -411,7 +432,7 @@ static inline gssgo_cred gssgo_acquire_cred_from(void *name, OM_uint32 lifetime,
         return r;
     }
     gssgo_block(&signals);
-    r.major = gssgo_fn.gss_acquire_cred_from(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, &store, &cred, &actual, &r.lifetime);
+    r.major = gssgo_fn.gss_acquire_cred_from(&r.minor, (gss_name_t)name, lifetime, (gss_OID_set)mechs, usage, count ? &store.set : NULL, &cred, &actual, &r.lifetime);
     gssgo_unblock(&signals);
     free(elements);
     r.cred = cred;
@@ -423,7 +444,7 @@ static inline gssgo_cred gssgo_add_cred_from(void *in, void *name, void *mech, i
                                              const char *block, OM_uint32 count) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
-    gss_key_value_set_desc store;
+    gssgo_kvset store;
     gss_key_value_element_desc *elements;
     gss_cred_id_t cred = NULL;
     gss_OID_set actual = NULL;
@@ -436,7 +457,7 @@ static inline gssgo_cred gssgo_add_cred_from(void *in, void *name, void *mech, i
     }
     gssgo_block(&signals);
     r.major = gssgo_fn.gss_add_cred_from(&r.minor, (gss_cred_id_t)in, (gss_name_t)name, (gss_OID)mech, usage, initiator_lifetime, acceptor_lifetime,
-                                         &store, &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
+                                         count ? &store.set : NULL, &cred, &actual, &r.lifetime, &r.acceptor_lifetime);
     gssgo_unblock(&signals);
     free(elements);
     r.cred = cred;
@@ -517,7 +538,7 @@ static inline gssgo_cred gssgo_store_cred(void *in, int usage, void *mech, int o
 static inline gssgo_cred gssgo_store_cred_into(void *in, int usage, void *mech, int overwrite, int byDefault, const char *block, OM_uint32 count) {
     sigset_t signals;
     gssgo_cred r = {GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0};
-    gss_key_value_set_desc store;
+    gssgo_kvset store;
     gss_key_value_element_desc *elements;
     gss_OID_set stored = NULL;
     if (!gssgo_fn.gss_store_cred_into)
@@ -528,10 +549,61 @@ static inline gssgo_cred gssgo_store_cred_into(void *in, int usage, void *mech, 
         return r;
     }
     gssgo_block(&signals);
-    r.major = gssgo_fn.gss_store_cred_into(&r.minor, (gss_cred_id_t)in, usage, (gss_OID)mech, overwrite != 0, byDefault != 0, &store, &stored, &r.usage);
+    r.major = gssgo_fn.gss_store_cred_into(&r.minor, (gss_cred_id_t)in, usage, (gss_OID)mech, overwrite != 0, byDefault != 0, &store.set, &stored, &r.usage);
     gssgo_unblock(&signals);
     free(elements);
     r.mechs = stored;
+    return r;
+}
+
+/* env: a gss_buffer_set_t of texts, to be released. */
+typedef struct { gssgo_cred cred; void *env; } gssgo_stored;
+
+static inline gssgo_stored gssgo_store_cred_into2(void *in, int usage, void *mech, OM_uint32 flags, const char *block, OM_uint32 count) {
+    sigset_t signals;
+    gssgo_stored r = {{GSSGO_S_UNAVAILABLE, 0, NULL, NULL, NULL, 0, 0, 0}, NULL};
+    gssgo_kvset store;
+    gss_key_value_element_desc *elements;
+    gss_OID_set stored = NULL;
+    gss_buffer_set_t env = NULL;
+    if (!gssgo_fn.gss_store_cred_into2)
+        return r;
+    elements = gssgo_store(&store, block, count);
+    if (!elements) {
+        r.cred.major = GSSGO_S_FAILURE;
+        return r;
+    }
+    gssgo_block(&signals);
+    r.cred.major = gssgo_fn.gss_store_cred_into2(&r.cred.minor, (gss_cred_id_t)in, usage, (gss_OID)mech, flags, count ? &store.set : NULL,
+                                                 &stored, &r.cred.usage, &env);
+    gssgo_unblock(&signals);
+    free(elements);
+    r.cred.mechs = stored;
+    r.env = env;
+    return r;
+}
+
+static inline gssgo_handle gssgo_duplicate_cred(void *cred) {
+    sigset_t signals;
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_cred_id_t out = NULL;
+    if (!gssgo_fn.gss_duplicate_cred)
+        return r;
+    gssgo_block(&signals);
+    r.major = gssgo_fn.gss_duplicate_cred(&r.minor, (gss_cred_id_t)cred, &out);
+    gssgo_unblock(&signals);
+    r.handle = out;
+    return r;
+}
+
+/* handle: what is left of it, if anything is. */
+static inline gssgo_handle gssgo_destroy_cred(void *cred) {
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, cred};
+    gss_cred_id_t c = (gss_cred_id_t)cred;
+    if (!gssgo_fn.gss_destroy_cred)
+        return r;
+    r.major = gssgo_fn.gss_destroy_cred(&r.minor, &c);
+    r.handle = c;
     return r;
 }
 
@@ -561,6 +633,16 @@ static inline gssgo_status gssgo_set_neg_mechs(void *cred, void *mechs) {
     gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
     if (gssgo_fn.gss_set_neg_mechs)
         r.major = gssgo_fn.gss_set_neg_mechs(&r.minor, (gss_cred_id_t)cred, (gss_OID_set)mechs);
+    return r;
+}
+
+static inline gssgo_handle gssgo_get_neg_mechs(void *cred) {
+    gssgo_handle r = {GSSGO_S_UNAVAILABLE, 0, NULL};
+    gss_OID_set mechs = NULL;
+    if (!gssgo_fn.gss_get_neg_mechs)
+        return r;
+    r.major = gssgo_fn.gss_get_neg_mechs(&r.minor, (gss_cred_id_t)cred, &mechs);
+    r.handle = mechs;
     return r;
 }
 
@@ -789,23 +871,9 @@ static inline gssgo_msg gssgo_unwrap_aead(void *ctx, unsigned char *tok, size_t 
 
 /* (of credentials) */
 
-/*
- * Functions of the libkrb5 that the open library uses: symbols of the library and
- * of what it depends on. Their types are the same in MIT and Heimdal.
- */
-#define GSSGO_KRB5_TABLE(F) \
-    F(krb5_error_code, krb5_init_context, (krb5_context *)) \
-    F(void, krb5_free_context, (krb5_context)) \
-    F(krb5_error_code, krb5_cc_resolve, (krb5_context, const char *, krb5_ccache *)) \
-    F(krb5_error_code, krb5_cc_initialize, (krb5_context, krb5_ccache, krb5_principal)) \
-    F(krb5_error_code, krb5_cc_close, (krb5_context, krb5_ccache)) \
-    F(krb5_error_code, krb5_cc_destroy, (krb5_context, krb5_ccache)) \
-    F(krb5_error_code, krb5_kt_resolve, (krb5_context, const char *, krb5_keytab *)) \
-    F(krb5_error_code, krb5_kt_close, (krb5_context, krb5_keytab)) \
-    F(krb5_error_code, krb5_parse_name, (krb5_context, const char *, krb5_principal *)) \
-    F(void, krb5_free_principal, (krb5_context, krb5_principal)) \
-    F(const char *, krb5_get_error_message, (krb5_context, krb5_error_code)) \
-    F(void, krb5_free_error_message, (krb5_context, const char *))
+#define GSSGO_TYPE(ret, name, args) typedef ret(*gssgo_##name##_fn) args;
+GSSGO_KRB5_OPTIONAL(GSSGO_TYPE)
+#undef GSSGO_TYPE
 
 typedef struct gssgo_krb5 {
 #define GSSGO_FIELD(ret, name, args) ret(*name) args;
@@ -814,7 +882,7 @@ typedef struct gssgo_krb5 {
     krb5_context context;
 } gssgo_krb5;
 
-/* missing: the function that libkrb5 has not; text: why libkrb5 itself failed, to be freed. */
+/* missing: the function that libkrb5 has not; text: why libkrb5 itself failed, or its answer, to be freed. */
 typedef struct { OM_uint32 major, minor; void *handle; const char *missing; char *text; } gssgo_krb5_result;
 
 static inline void gssgo_krb5_failed(gssgo_krb5 *k, gssgo_krb5_result *r, krb5_error_code code) {
@@ -847,14 +915,36 @@ static inline int gssgo_krb5_begin(gssgo_krb5 *k, gssgo_krb5_result *r) {
         gssgo_krb5_failed(k, r, code);
         return 0;
     }
+    k->krb5_clear_error_message(k->context); /* Heimdal 7.8 leaves one of a plugin that it did not find */
     r->major = 0;
     return 1;
 }
 
-/* NULL for an empty name, and on failure, which r tells. */
+/* The text that libkrb5 has for a minor status. */
+static inline gssgo_krb5_result gssgo_krb5_explain(OM_uint32 minor) {
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    if (!gssgo_krb5_begin(&k, &r))
+        return r;
+    gssgo_krb5_failed(&k, &r, (krb5_error_code)minor);
+    k.krb5_free_context(k.context);
+    return r;
+}
+
+#define GSSGO_KRB5_CC_UNKNOWN_TYPE ((krb5_error_code)-1765328244)
+
+/* NULL for an empty name, and on failure, which r tells. Heimdal after 7.8 takes TYPE:name for a file if it has no such type. */
 static inline krb5_ccache gssgo_krb5_ccache(gssgo_krb5 *k, gssgo_krb5_result *r, const char *name) {
     krb5_ccache cc = NULL;
+    size_t n = *name == '/' ? 0 : strcspn(name, ":");
     krb5_error_code code = *name && !r->major ? k->krb5_cc_resolve(k->context, name, &cc) : 0;
+    if (!code && cc && n && name[n]) {
+        const char *type = k->krb5_cc_get_type(k->context, cc);
+        if (!type || strlen(type) != n || memcmp(type, name, n) != 0) {
+            k->krb5_cc_close(k->context, cc);
+            code = GSSGO_KRB5_CC_UNKNOWN_TYPE;
+        }
+    }
     if (!code)
         return cc;
     gssgo_krb5_failed(k, r, code);
@@ -879,38 +969,90 @@ static inline krb5_principal gssgo_krb5_principal(gssgo_krb5 *k, gssgo_krb5_resu
     return NULL;
 }
 
+/* The calling thread has a default ccache of its own. */
+static _Thread_local int gssgo_krb5_ccache_named;
+
 /* Of the calling thread. name is not NULL: Heimdal 7.8 looks at it. */
 static inline gssgo_status gssgo_krb5_ccache_name(const char *name) {
     gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    gssgo_krb5_ccache_named = 1;
     if (gssgo_fn.gss_krb5_ccache_name)
         r.major = gssgo_fn.gss_krb5_ccache_name(&r.minor, name, NULL);
     return r;
 }
 
-/* principal is the client's: MIT copies into a cache that was initialized, Heimdal does that itself. */
+/*
+ * principal is the client's: MIT copies into a cache that was initialized, Heimdal does that itself. What is copied
+ * goes through memory: a cache that is copied onto itself would be emptied first, and one that cannot be copied
+ * leaves what was there alone.
+ */
 static inline gssgo_krb5_result gssgo_krb5_copy_ccache(void *cred, const char *name, const char *principal) {
+    gssgo_krb5_cc_copy_creds_fn copy;
+    krb5_error_code code = 0;
     gssgo_krb5 k;
     gssgo_krb5_result r;
-    krb5_ccache cc;
+    krb5_ccache cc, tmp = NULL;
     krb5_principal p;
-    krb5_error_code code;
-    if (!gssgo_fn.gss_krb5_copy_ccache) {
-        memset(&r, 0, sizeof r);
-        r.major = GSSGO_S_UNAVAILABLE;
+    memset(&r, 0, sizeof r);
+    r.major = GSSGO_S_UNAVAILABLE;
+    if (!gssgo_fn.gss_krb5_copy_ccache)
+        return r;
+    *(void **)&copy = gssgo_symbol("krb5_cc_copy_creds");
+    if (!copy)
+        *(void **)&copy = gssgo_symbol("krb5_cc_copy_cache"); /* Heimdal */
+    if (!copy) {
+        r.missing = "krb5_cc_copy_creds";
         return r;
     }
     if (!gssgo_krb5_begin(&k, &r))
         return r;
     cc = gssgo_krb5_ccache(&k, &r, name);
     p = gssgo_krb5_principal(&k, &r, principal);
-    if (!r.major && (code = k.krb5_cc_initialize(k.context, cc, p)) != 0)
-        gssgo_krb5_failed(&k, &r, code);
     if (!r.major)
-        r.major = gssgo_fn.gss_krb5_copy_ccache(&r.minor, (gss_cred_id_t)cred, cc);
+        code = k.krb5_cc_new_unique(k.context, "MEMORY", NULL, &tmp);
+    if (!r.major && !code)
+        code = k.krb5_cc_initialize(k.context, tmp, p);
+    if (!r.major && !code)
+        r.major = gssgo_fn.gss_krb5_copy_ccache(&r.minor, (gss_cred_id_t)cred, tmp);
+    if (!r.major && !code)
+        code = k.krb5_cc_initialize(k.context, cc, p);
+    if (!r.major && !code)
+        code = copy(k.context, tmp, cc);
+    if (code)
+        gssgo_krb5_failed(&k, &r, code);
+    if (tmp)
+        k.krb5_cc_destroy(k.context, tmp);
     if (p)
         k.krb5_free_principal(k.context, p);
     if (cc)
         k.krb5_cc_close(k.context, cc);
+    k.krb5_free_context(k.context);
+    return r;
+}
+
+/*
+ * The file of a ccache, ":/dir/tkt", as text, if Heimdal has it in a directory. An empty name is the default ccache
+ * of the environment, if it is that of the thread.
+ */
+static inline gssgo_krb5_result gssgo_krb5_dir_file(const char *name) {
+    gssgo_krb5 k;
+    gssgo_krb5_result r;
+    krb5_ccache cc = NULL;
+    krb5_error_code code;
+    const char *type, *file;
+    memset(&r, 0, sizeof r);
+    if ((!*name && gssgo_krb5_ccache_named) || !gssgo_krb5_begin(&k, &r))
+        return r;
+    code = *name ? k.krb5_cc_resolve(k.context, name, &cc) : k.krb5_cc_default(k.context, &cc);
+    if (code) {
+        gssgo_krb5_failed(&k, &r, code);
+    } else {
+        type = k.krb5_cc_get_type(k.context, cc);
+        file = k.krb5_cc_get_name(k.context, cc);
+        if (type && file && strcmp(type, "DIR") == 0)
+            r.text = strdup(file);
+        k.krb5_cc_close(k.context, cc);
+    }
     k.krb5_free_context(k.context);
     return r;
 }
@@ -966,7 +1108,8 @@ static inline gssgo_krb5_result gssgo_krb5_import_cred(const char *ccache, const
 
 /* Heimdal 7.8 takes any list, and no notice of one in which it knows nothing. */
 static inline gssgo_krb5_result gssgo_krb5_set_allowable_enctypes(void *cred, const int32_t *types, OM_uint32 count) {
-    krb5_error_code (*valid)(krb5_context, krb5_enctype), code = 0;
+    gssgo_krb5_enctype_valid_fn valid;
+    krb5_error_code code = 0;
     gssgo_krb5 k;
     gssgo_krb5_result r;
     OM_uint32 i;
@@ -1099,12 +1242,11 @@ static inline gssgo_msg gssgo_krb5_pac(void *ctx) {
 
 /* key: an EncryptionKey of the library's libkrb5, to be given back with gssgo_krb5_free_keyblock. */
 typedef struct { OM_uint32 major, minor; void *key; int type; gssgo_bytes value; } gssgo_key;
-typedef void (*gssgo_free_keyblock_fn)(void *context, void *key);
-enum { GSSGO_KEY_SERVICE, GSSGO_KEY_INITIATOR, GSSGO_KEY_TOKEN };
+typedef enum { GSSGO_KEY_SERVICE, GSSGO_KEY_INITIATOR, GSSGO_KEY_TOKEN } gssgo_which_key;
 
-static inline gssgo_key gssgo_krb5_key(void *ctx, int which) {
+static inline gssgo_key gssgo_krb5_key(void *ctx, gssgo_which_key which) {
     static const char *const objects[] = {"__gss_krb5_get_service_keyblock_x_oid_desc", "__gss_krb5_get_initiator_subkey_x_oid_desc", "__gss_krb5_get_subkey_x_oid_desc"};
-    OM_uint32 (*get)(OM_uint32 *, gss_ctx_id_t, GSSGO_KEYBLOCK **);
+    OM_uint32 (*get)(OM_uint32 *, gss_ctx_id_t, GSSGO_KEYBLOCK **) = NULL;
     gssgo_key r = {GSSGO_S_UNAVAILABLE, 0, NULL, 0, {NULL, 0}};
     void *object, *key = NULL;
     switch (which) {
@@ -1114,8 +1256,9 @@ static inline gssgo_key gssgo_krb5_key(void *ctx, int which) {
     case GSSGO_KEY_INITIATOR:
         get = gssgo_fn.gsskrb5_get_initiator_subkey;
         break;
-    default:
+    case GSSGO_KEY_TOKEN:
         get = gssgo_fn.gsskrb5_get_subkey;
+        break;
     }
     if (!get || !gssgo_symbol("krb5_free_keyblock"))
         return r;
@@ -1140,7 +1283,7 @@ static inline gssgo_key gssgo_krb5_key(void *ctx, int which) {
 
 /* The function overwrites the key. It does not use its context. */
 static inline void gssgo_krb5_free_keyblock(void *key) {
-    gssgo_free_keyblock_fn f;
+    gssgo_krb5_free_keyblock_fn f;
     *(void **)&f = gssgo_symbol("krb5_free_keyblock");
     if (key && f)
         f(NULL, key);
@@ -1233,6 +1376,18 @@ static inline gssgo_status gssgo_krb5_set_dns_canonicalize(int on) {
 }
 
 /* ---- the library itself ---- */
+
+/* The library keeps the first function that it is given, for good: gssgo_log_to changes what that does. minor: errno. */
+static inline gssgo_status gssgo_set_log_function(int fd) {
+    gssgo_status r = {GSSGO_S_UNAVAILABLE, 0};
+    if (!gssgo_fn.gss_set_log_function)
+        return r;
+    r.minor = (OM_uint32)gssgo_log_to(fd);
+    r.major = r.minor ? GSSGO_S_FAILURE : 0;
+    if (!r.major)
+        gssgo_fn.gss_set_log_function(NULL, gssgo_log);
+    return r;
+}
 
 static inline const char *gssgo_check_version(void) { return gssgo_fn.gss_check_version(NULL); }
 

@@ -233,6 +233,9 @@ func minorText(minor uint32, mech OID) string {
 		if s.failed() {
 			break
 		}
+		if heimdalLike() && strings.HasPrefix(t, "unknown mech-code ") {
+			t = knownText(minor, t)
+		}
 		if t != "" && t != "Success" && (len(texts) == 0 || texts[len(texts)-1] != t) {
 			texts = append(texts, t)
 		}
@@ -241,6 +244,19 @@ func minorText(minor uint32, mech OID) string {
 		}
 	}
 	return strings.Join(texts, "; ")
+}
+
+// knownText is what libkrb5 calls a minor status that Heimdal 7.8 has no text for:
+// it has those only that its mechanisms have told of on this thread. It is unknown
+// if libkrb5 does not know it either.
+//
+//gss:pinned
+func knownText(minor uint32, unknown string) string {
+	t := cleanText([]byte(krb5Explain(minor).text))
+	if t == "" || strings.HasPrefix(t, "<unknown") || strings.HasPrefix(t, "Unknown") {
+		return unknown
+	}
+	return t
 }
 
 // maxText bounds one message of a library.

@@ -7,9 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 // Release and Delete do not wait for a call that is blocked in the library, and
@@ -45,10 +49,6 @@ func TestReleaseDuringBlockedCall(t *testing.T) {
 	for len((&callLog{t, os.Getenv("FAKEGSS_LOG")}).calls("blocked")) == 0 {
 		runtime.Gosched()
 	}
-	_, err = n.Detach()
-	is(t, err, ErrBadName)
-	_, err = r.Cred.Detach()
-	is(t, err, ErrNoCred)
 	n.Release()
 	r.Cred.Release()
 	x.Delete()
@@ -73,6 +73,117 @@ func TestReleaseDuringBlockedCall(t *testing.T) {
 	}
 	if !x.Gone() {
 		t.Error("a deleted context is there")
+	}
+}
+
+// Detach gives nothing away that a call is using: it waits for it. Later calls
+// answer at once, a second Detach among them.
+func TestDetachDuringBlockedCall(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if !isChild() {
+		check(t, syscall.Mkfifo(gate, 0o600))
+	}
+	child, log := inFake(t, "block=gss_init_sec_context", nil, "FAKEGSS_GATE="+gate)
+	if !child {
+		for _, f := range []string{"gss_delete_sec_context", "gss_release_cred", "gss_release_name"} {
+			if n := len(log.calls(f)); n != 1 {
+				t.Errorf("%s: %d calls, want 1", f, n)
+			}
+		}
+		return
+	}
+	n, err := ImportName([]byte("host@server"), NTHostBasedService)
+	check(t, err)
+	r, err := AcquireCred(nil, 0, nil, UsageInitiate)
+	check(t, err)
+	x := NewCtx()
+	var back atomic.Bool
+	done := make(chan error)
+	go func() {
+		s, err := x.Init(&InitArgs{Target: n, Cred: r.Cred, Flags: allFlags})
+		s.Token.Release()
+		done <- err
+	}()
+	for len((&callLog{t, os.Getenv("FAKEGSS_LOG")}).calls("blocked")) == 0 {
+		runtime.Gosched()
+	}
+	var detached sync.WaitGroup
+	for what, detach := range map[string]func() error{
+		"name": func() error {
+			h, err := n.Detach()
+			if err == nil {
+				_, err = AdoptName(h) // the collector releases it
+			}
+			return err
+		},
+		"credential": func() error {
+			h, err := r.Cred.Detach()
+			if err == nil {
+				_, err = AdoptCred(h)
+			}
+			return err
+		},
+	} {
+		detached.Go(func() {
+			if err := detach(); err != nil || !back.Load() {
+				t.Errorf("the %s was detached during the call that uses it: %v", what, err)
+			}
+		})
+	}
+	for !n.c.closed() || !r.Cred.c.closed() {
+		runtime.Gosched()
+	}
+	_, err = n.Detach()
+	is(t, err, ErrBadName)
+	_, err = r.Cred.Detach()
+	is(t, err, ErrNoCred)
+	_, _, err = n.Display()
+	is(t, err, ErrBadName)
+	_, err = r.Cred.Inquire()
+	is(t, err, ErrNoCred)
+	n.Release()
+	r.Cred.Release()
+	if Live() != 2 {
+		t.Errorf("%d things are held during the call, want the name and the credential", Live())
+	}
+	back.Store(true)
+	f, err := os.OpenFile(os.Getenv("FAKEGSS_GATE"), os.O_WRONLY, 0) // lets it go on
+	check(t, err)
+	f.Close()
+	check(t, <-done)
+	detached.Wait()
+	x.Delete()
+	awaitLive(t, 0)
+}
+
+// A C program may end when nothing is live: no release is under way then.
+func TestLiveDuringRelease(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if !isChild() {
+		check(t, syscall.Mkfifo(gate, 0o600))
+	}
+	if child, _ := inFake(t, "block=gss_release_name", nil, "FAKEGSS_GATE="+gate); !child {
+		return
+	}
+	n, err := ImportName([]byte("host@server"), NTHostBasedService)
+	check(t, err)
+	released := make(chan struct{})
+	go func() {
+		n.Release()
+		close(released)
+	}()
+	for len((&callLog{t, os.Getenv("FAKEGSS_LOG")}).calls("blocked")) == 0 {
+		runtime.Gosched()
+	}
+	if Live() != 1 {
+		t.Errorf("%d things are held while the name is released, want 1", Live())
+	}
+	f, err := os.OpenFile(os.Getenv("FAKEGSS_GATE"), os.O_WRONLY, 0) // lets it go on
+	check(t, err)
+	f.Close()
+	<-released
+	if Live() != 0 {
+		t.Errorf("%d things are held after the release", Live())
 	}
 }
 
@@ -137,6 +248,9 @@ func TestSetUID(t *testing.T) {
 			t.Errorf("%v, %v", l, err)
 		}
 		return
+	}
+	if testexec.Emulated() {
+		skip(t, "the system does not start a program of another processor by itself")
 	}
 	if os.Getuid() != 0 {
 		skip(t, "only root can make a set-uid program of another user's")
