@@ -3,12 +3,13 @@
 #
 #   ci/test.sh              all steps, in the order below, whatever fails
 #   ci/test.sh lint asan    only these, up to the first that fails
+#   ci/test.sh cross        builds for other processors, after `ci/install.sh cross`; not among all steps yet
 #
 # The last line of the whole run counts the tests of the runs on MIT, Heimdal and GNU gss.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps="install format vet platforms staticcheck lint headers coverage mit heimdal gnu race asan fuzz modules generate"
+steps="install format vet platforms staticcheck lint headers coverage mit heimdal gnu linked race asan fuzz modules generate"
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -59,8 +60,7 @@ step_format() {
 
 step_vet() { go vet ./...; }
 
-# Programs build everywhere: without cgo every call answers ErrUnavailable. With cgo, other
-# systems than this one need a C compiler for them, which is not here.
+# Programs build everywhere: without cgo every call answers ErrUnavailable. With cgo: step cross.
 step_platforms() {
 	local os
 	for os in linux darwin windows freebsd; do
@@ -91,15 +91,20 @@ step_coverage() {
 	diff docs/functions.md "$tmp/functions.md"
 }
 
-# What each of a thousand connections sends and gets in the runs below: a mebibyte.
-manyBytes=1048576
+# In the runs below each of a thousand connections sends and gets a mebibyte, and ten
+# thousand clients are handed to workers.
+many() { export GSSAPI_TEST_CONN_BYTES=1048576 GSSAPI_TEST_HANDOFF_CLIENTS=10000; }
 
-step_mit() { GSSAPI_TEST_CONN_BYTES=$manyBytes suite mit ./...; }
+step_mit() {
+	many
+	suite mit ./...
+}
 
 step_heimdal() {
 	local packages
 	packages=$(library_packages)
-	GSSAPI_TEST_CONN_BYTES=$manyBytes suite heimdal $packages
+	many
+	suite heimdal $packages
 }
 
 step_gnu() {
@@ -107,6 +112,134 @@ step_gnu() {
 	packages=$(library_packages)
 	suite gnu $packages
 }
+
+# linked KIND TAGS PACKAGES...: with the library that the tags link. GSSAPI_LIBRARY is not read.
+linked() {
+	local kind=$1 tags=$2
+	shift 2
+	GSSAPI_LIBRARY=/nonexistent GSS_REQUIRE_LIBRARY=$kind \
+		tests -name "linked, $kind" -require TestLinked -- -tags "$tags" "$@"
+}
+
+# Build tag gss_link: all of it on MIT, and what binds the calls on the others.
+step_linked() {
+	local packages
+	packages=$(library_packages)
+	linked mit gss_link $packages
+	linked heimdal gss_link,gss_heimdal .
+	linked gnu gss_link,gss_gnu .
+}
+
+# Where ci/install.sh has unpacked the libraries of other processors.
+foreign=/usr/local/lib/gsstest/foreign
+
+# Other processors than this one: Linux on one of 64 bits, on one with the big end first and on one of 32 bits, with
+# the real libraries; and macOS, which can be compiled for and not run.
+step_cross() {
+	if [ ! -d "$foreign/i386" ]; then # which is unpacked last
+		warn "builds for other processors were NOT TRIED; ci/install.sh gets what they need on Debian 12 and amd64 only"
+		return
+	fi
+	# This machine's compiler, with the C library that is for 32 bits.
+	printf '#!/bin/sh\nexec gcc -m32 --sysroot=%s -B%s -L%s "$@"\n' \
+		"$foreign/i386" "$foreign"/i386/usr/lib/gcc/*/*/ "$foreign"/i386/usr/lib/gcc/*/*/ >"$tmp/i686-linux-gnu-gcc"
+	chmod +x "$tmp/i686-linux-gnu-gcc"
+	go run ./ci/checkheader -cc "aarch64-linux-gnu-gcc,s390x-linux-gnu-gcc,$tmp/i686-linux-gnu-gcc"
+	cross_emulated arm64 aarch64
+	cross_emulated s390x s390x
+	cross_386
+	macos_sdk
+	cross_macos arm64 arm64
+	cross_macos amd64 x86_64
+}
+
+# cross_tests KIND PACKAGES...: without NTLM, whose plugin is this machine's, and without the test of LD_LIBRARY_PATH,
+# which the programs for 386 do not read. What a fake library is told to do does not depend on the real one.
+cross_tests() {
+	local kind=$1 skip='^TestNTLM|^TestBrokenIsNotReplaced$'
+	shift
+	[ "$kind" = mit ] || skip+='|^TestFake'
+	GSSAPI_LIBRARY=$kind GSS_REQUIRE_LIBRARY=$kind \
+		tests -name "linux/$GOARCH, $kind" -- -short -vet=off -skip "$skip" "$@"
+}
+
+# What packages gssapi and handoff test of bytes, numbers and structs.
+formats='^Test(AEAD|Bindings|Canonicalize|Descriptors|Export(Acceptor|Composite|Credential|Name)?|HandOver|HeaderErrors|Hello'
+formats+='|ImportTwice|Info|Inquire.*|Interop|IOV(Arrangements|DCEStyle|Lengths|Order)?|Key|Keys|MIC.*|MaxMessage|Messages?'
+formats+='|Meta|PAC|PeerNames|PseudoRandom|Seal.*|Send|ServiceKey|Ticket|TLSExporterAndUnique)$'
+
+# cross_emulated GOARCH CPU: in an emulator, which is slow. The realm's programs are this machine's.
+cross_emulated() (
+	local packages kind
+	export CGO_ENABLED=1 GOARCH=$1 CC=$2-linux-gnu-gcc GSS_TEST_EXEC="qemu-$2 -L $foreign/$1"
+	packages=$(library_packages)
+	go vet $packages
+	for kind in mit heimdal; do
+		cross_tests "$kind" -exec "$GSS_TEST_EXEC" .
+		cross_tests "$kind" -exec "$GSS_TEST_EXEC" -run "$formats" ./gssapi ./gssapi/handoff
+	done
+)
+
+# This machine runs programs of 32 bits itself. They are linked with the places of their libraries.
+cross_386() (
+	local packages root=$foreign/i386
+	if ! "$root/lib/ld-linux.so.2" --version >/dev/null 2>&1; then
+		warn "this kernel runs no programs of 32 bits: the tests on linux/386 DID NOT RUN"
+		return
+	fi
+	export CGO_ENABLED=1 GOARCH=386 CC=$tmp/i686-linux-gnu-gcc
+	export CGO_LDFLAGS="-Wl,--dynamic-linker=$root/lib/ld-linux.so.2,--disable-new-dtags,-rpath,$root/usr/lib/i386-linux-gnu:$root/lib/i386-linux-gnu"
+	packages=$(library_packages)
+	go vet $packages
+	cross_tests mit . ./gssapi ./gssapi/handoff
+	cross_tests heimdal .
+	cross_tests heimdal -run "$formats" ./gssapi ./gssapi/handoff
+)
+
+# macos_sdk makes a stand-in for Apple's SDK, see ci/macos.txt. The C library has what the headers declare and what
+# compilers use by themselves; GSS.framework has RFC 2744.
+macos_sdk() {
+	local sdk=$tmp/sdk
+	awk -v dir="$sdk/usr/include/" '/^-- / { file = dir $2; path = file; sub("/[^/]*$", "", path); system("mkdir -p " path); print "#pragma once" >file; next }
+		file { print >file }' ci/macos.txt
+	tbd usr/lib/libSystem dyld_stub_binder ___stack_chk_fail ___stack_chk_guard _bzero ___stderrp \
+		$(grep -rhoE '[a-z_]+\(' "$sdk/usr/include" | sed 's/^/_/; s/($//' | sort -u)
+	tbd System/Library/Frameworks/GSS.framework/GSS \
+		$(sed -n '/define GSSGO_REQUIRED/,/define GSSGO_OPTIONAL/s/^ *F(OM_uint32, \(gss_[a-z_]*\),.*/_\1/p' shim.h)
+}
+
+# tbd LIBRARY SYMBOL...: what the linker wants to know of a library
+tbd() {
+	local file=$1 targets='[arm64-macos, x86_64-macos]' symbols
+	shift
+	symbols=$(printf ', %s' "$@")
+	mkdir -p "$tmp/sdk/${file%/*}"
+	cat >"$tmp/sdk/$file.tbd" <<-EOF
+		--- !tapi-tbd
+		tbd-version: 4
+		targets: $targets
+		install-name: /$file
+		exports:
+		  - targets: $targets
+		    symbols: [${symbols#, }]
+		...
+	EOF
+}
+
+# cross_macos GOARCH CPU: that the code is C and Go for this system, that cgo understands what the compiler made of it,
+# and that the shim links, by itself and to GSS.framework. Not that Apple's headers and libraries are as we think. (Step
+# platforms has the tests, and what does not import "C".)
+cross_macos() (
+	local tags flags
+	export CGO_ENABLED=1 GOOS=darwin GOARCH=$1 CC="clang --target=$2-apple-macos12 -isysroot $tmp/sdk"
+	export CGO_CFLAGS="-O2 -g -Wall -Werror" CGO_LDFLAGS=-fuse-ld=lld
+	for tags in '' gss_link; do
+		go build -tags "$tags" .
+		flags=$(go list -tags "$tags" -f '{{join .CgoCFLAGS " "}} {{join .CgoLDFLAGS " "}}' .)
+		$CC -Wall -Wextra -Werror -fuse-ld=lld -dynamiclib -o "$tmp/shim.dylib" -x c shim.c -x none $flags
+		echo "darwin/$1: linked${tags:+ with $tags}"
+	done
+)
 
 step_race() {
 	local packages
@@ -174,7 +307,7 @@ if [ $# -gt 0 ]; then
 	warnings=${GSS_CI_WARNINGS:-/dev/null}
 	go build -o "$tmp/testreport" ./ci/testreport
 	for step; do
-		case " $steps " in
+		case " $steps cross " in
 		*" $step "*) "step_$step" ;;
 		*)
 			echo "test.sh: unknown step $step; the steps are $steps" >&2

@@ -15,6 +15,7 @@ type library struct {
 	*clib.Library
 
 	prototypes, absent, ctypes, constants int // checked
+	newer                                 int // of its newer releases: proved to be not here
 }
 
 // prelude includes the real headers, and the shim with its types renamed to gssgo_check_*.
@@ -50,8 +51,9 @@ func (l *library) prelude(sh *shim, intelMac bool) (string, error) {
 	return b.String(), nil
 }
 
-// check compares this library with the shim and the constants. It marks in found what the library has.
-func (l *library) check(sh *shim, consts []constant, found map[string]bool) ([]fault, error) {
+// check compares this library with the shim and the constants. It marks in found what the library has, and what newer
+// releases of it have.
+func (l *library) check(sh *shim, consts []constant, newers []clib.Newer, found map[string]bool) ([]fault, error) {
 	prelude, err := l.prelude(sh, false)
 	if err != nil {
 		return nil, err
@@ -80,7 +82,12 @@ func (l *library) check(sh *shim, consts []constant, found map[string]bool) ([]f
 	declared := func() bool { next++; return missing[next] == "" }
 	for _, fn := range sh.functions {
 		at := fault{file: sh.file, line: fn.line, name: fn.name}
-		switch declared, exported := declared(), l.Exports[fn.name]; {
+		declared, exported := declared(), l.Exports[fn.name]
+		if fn.krb5 {
+			exported = l.Krb5[fn.name]
+		}
+		switch {
+		case fn.krb5 && l.Krb5 == nil: // it has no Kerberos of this kind
 		case declared && exported:
 			at.text = l.Kind + " declares it otherwise than " + fn.ret + fn.args
 			a.add(at, "__builtin_types_compatible_p(__typeof__(%s), %s %s)", fn.name, fn.ret, fn.args)
@@ -105,11 +112,32 @@ func (l *library) check(sh *shim, consts []constant, found map[string]bool) ([]f
 		}
 	}
 	l.compareTypes(both, sh.file, &a)
+	named := map[string]bool{} // by a constant; true if the header has it
 	for _, c := range consts {
+		named[c.name] = false
 		if declared() {
+			named[c.name] = true
 			a.add(fault{c.file, c.line, c.name, fmt.Sprintf("%s does not define it as %d", l.Kind, c.value)}, "(long long)(%s) == %dLL", c.name, c.value)
 			l.constants++
 			found[c.name] = true
+		}
+	}
+	for _, n := range newers {
+		if n.Kind != l.Kind {
+			continue
+		}
+		at := fault{file: clib.NewerFile, line: n.Line, name: n.Name}
+		has, isConst := named[n.Name]
+		switch {
+		case l.Exports[n.Name] || has:
+			at.text = "the " + l.Kind + " that is installed has it: take the line out"
+			faults = append(faults, at)
+		case !isConst && strings.HasPrefix(n.Name, "GSS_"):
+			at.text = "no Go constant names it: take the line out"
+			faults = append(faults, at)
+		default:
+			found[n.Name] = true
+			l.newer++
 		}
 	}
 	wrong, err := l.prove(prelude, &a)

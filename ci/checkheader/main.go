@@ -4,7 +4,9 @@
 // prototypes itself, and the Go files carry the constants as literals.
 // Checkheader compiles static assertions about each of them together with the
 // headers of MIT, Heimdal and GNU gss, and looks into the libraries for what
-// they export. Run it from the root of the module:
+// they export; for the functions of libkrb5 into the one that they use. What only
+// newer libraries have is listed in ci/internal/clib/newer.txt, and proved to be
+// absent here. Run it from the root of the module:
 //
 //	go run ./ci/checkheader
 //	go run ./ci/checkheader -cc aarch64-linux-gnu-gcc
@@ -50,14 +52,19 @@ func run(cc string, kinds []string, root string) bool {
 		}
 		libs = append(libs, &library{Library: l})
 	}
-	faults, err := check(libs, filepath.Join(root, "shim.h"), root)
+	newers, err := clib.Newers()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "checkheader: %v\n", err)
+		return false
+	}
+	faults, err := check(libs, filepath.Join(root, "shim.h"), root, newers)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "checkheader: %v\n", err)
 		return false
 	}
 	for _, l := range libs {
-		fmt.Printf("checkheader: %s, %s: %d prototypes, %d functions proved absent, %d types, %d constants\n",
-			cc, l.Kind, l.prototypes, l.absent, l.ctypes, l.constants)
+		fmt.Printf("checkheader: %s, %s: %d prototypes, %d functions proved absent, %d types, %d constants; %d names of newer releases proved absent\n",
+			cc, l.Kind, l.prototypes, l.absent, l.ctypes, l.constants, l.newer)
 	}
 	for _, f := range faults {
 		fmt.Println(f)
@@ -76,8 +83,8 @@ type fault struct {
 func (f fault) String() string { return fmt.Sprintf("%s:%d: %s: %s", f.file, f.line, f.name, f.text) }
 
 // check compares the shim and the constants of the Go files in dir with every library.
-// It counts in the libraries what it has checked.
-func check(libs []*library, shimFile, dir string) ([]fault, error) {
+// It counts in the libraries what it has checked. What no library has must be one of newers.
+func check(libs []*library, shimFile, dir string, newers []clib.Newer) ([]fault, error) {
 	if len(libs) == 0 {
 		return nil, fmt.Errorf("no library to check against")
 	}
@@ -91,7 +98,7 @@ func check(libs []*library, shimFile, dir string) ([]fault, error) {
 	}
 	found := map[string]bool{} // functions and constants that at least one library has
 	for _, l := range libs {
-		fs, err := l.check(sh, consts, found)
+		fs, err := l.check(sh, consts, newers, found)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.Kind, err)
 		}
@@ -99,12 +106,12 @@ func check(libs []*library, shimFile, dir string) ([]fault, error) {
 	}
 	for _, fn := range sh.functions {
 		if !found[fn.name] {
-			faults = append(faults, fault{sh.file, fn.line, fn.name, "no library has this function"})
+			faults = append(faults, fault{sh.file, fn.line, fn.name, "no library has this function, and newer.txt does not list it"})
 		}
 	}
 	for _, c := range consts {
 		if !found[c.name] {
-			faults = append(faults, fault{c.file, c.line, c.name, "no header defines this constant"})
+			faults = append(faults, fault{c.file, c.line, c.name, "no header defines this constant, and newer.txt does not list it"})
 		}
 	}
 	sort.SliceStable(faults, func(i, j int) bool {

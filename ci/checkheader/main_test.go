@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,10 +39,21 @@ func libraries(t *testing.T) []*library {
 	return libs
 }
 
-// checked runs the check on the real shim.h and the constants above, each changed.
-func checked(t *testing.T, shimOld, shimNew, goOld, goNew string) (faults []fault, libs []*library) {
+// checked runs the check on the real shim.h, the constants above and the real
+// newer.txt without its constants, each changed.
+func checked(t *testing.T, shimOld, shimNew, goOld, goNew, newer string) (faults []fault, libs []*library) {
 	t.Helper()
 	libs = libraries(t)
+	newers, err := clib.Newers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newers = slices.DeleteFunc(newers, func(n clib.Newer) bool { return strings.HasPrefix(n.Name, "GSS_") })
+	more, err := clib.ParseNewers(newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newers = append(newers, more...)
 	src, err := os.ReadFile("../../shim.h")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +69,7 @@ func checked(t *testing.T, shimOld, shimNew, goOld, goNew string) (faults []faul
 	}
 	write("shim.h", string(src), shimOld, shimNew)
 	write("flags.go", flagsFile, goOld, goNew)
-	faults, err = check(libs, filepath.Join(dir, "shim.h"), dir)
+	faults, err = check(libs, filepath.Join(dir, "shim.h"), dir, newers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +77,12 @@ func checked(t *testing.T, shimOld, shimNew, goOld, goNew string) (faults []faul
 }
 
 func TestUnchanged(t *testing.T) {
-	faults, libs := checked(t, "", "", "", "")
+	faults, libs := checked(t, "", "", "", "", "")
 	for _, f := range faults {
 		t.Error(f)
+	}
+	if n := libs[1].newer; n == 0 {
+		t.Error("no name of a newer Heimdal was checked")
 	}
 	for _, l := range libs {
 		if l.prototypes < 34 || l.ctypes < 12 || l.constants < 2 {
@@ -81,6 +96,7 @@ func TestPlantedFaults(t *testing.T) {
 		name           string
 		shimOld, plant string
 		goOld, goPlant string
+		newer          string
 		fault, text    string
 	}{
 		{
@@ -141,6 +157,32 @@ func TestPlantedFaults(t *testing.T) {
 			fault:   "gss_wrapp", text: "no library has this function",
 		},
 		{
+			name:    "argument type of a function of libkrb5",
+			shimOld: "krb5_cc_close, (krb5_context, krb5_ccache)", plant: "krb5_cc_close, (krb5_context, krb5_keytab)",
+			fault: "krb5_cc_close", text: "mit declares it otherwise",
+		},
+		{
+			name:    "function of libkrb5 that a library lacks",
+			shimOld: "#define GSSGO_KRB5_TABLE(F) \\\n",
+			plant:   "#define GSSGO_KRB5_TABLE(F) \\\n    F(krb5_error_code, krb5_enctype_valid, (krb5_context, krb5_enctype)) \\\n",
+			fault:   "krb5_enctype_valid", text: "mit does not export",
+		},
+		{
+			name:  "function of a newer release that is here",
+			newer: "heimdal gss_wrap: after 7.8; nowhere",
+			fault: "gss_wrap", text: "take the line out",
+		},
+		{
+			name:  "constant of a newer release that is here",
+			newer: "mit GSS_C_MUTUAL_FLAG: 1.21; nowhere",
+			fault: "GSS_C_MUTUAL_FLAG", text: "take the line out",
+		},
+		{
+			name:  "constant of a newer release that Go does not name",
+			newer: "mit GSS_C_NOWHERE: 1.21; nowhere",
+			fault: "GSS_C_NOWHERE", text: "no Go constant names it",
+		},
+		{
 			name:  "constant",
 			goOld: "1 << iota", goPlant: "2 << iota",
 			fault: "GSS_C_MUTUAL_FLAG", text: "does not define it as 4",
@@ -162,7 +204,7 @@ func TestPlantedFaults(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			faults, _ := checked(t, tt.shimOld, tt.plant, tt.goOld, tt.goPlant)
+			faults, _ := checked(t, tt.shimOld, tt.plant, tt.goOld, tt.goPlant, tt.newer)
 			for _, f := range faults {
 				if f.name == tt.fault && strings.Contains(f.text, tt.text) {
 					if f.line == 0 || f.file == "" {
@@ -176,11 +218,26 @@ func TestPlantedFaults(t *testing.T) {
 	}
 }
 
+// What a newer release has is no fault, and what its list does not have is one.
+func TestNewer(t *testing.T) {
+	const table, entry = "#define GSSGO_OPTIONAL(F) \\\n", "    F(OM_uint32, gss_newer, (OM_uint32 *)) \\\n"
+	const named = "\tnewer = 7 // GSS_C_NEWER\n"
+	faults, _ := checked(t, table, table+entry, "\tplain ", named+"\tplain ", "mit gss_newer: 9.9; nowhere\nmit GSS_C_NEWER: 9.9; nowhere")
+	for _, f := range faults {
+		t.Error(f)
+	}
+	for _, text := range []string{"mit gss_newer", "mit gss_newer: 9.9", "sun gss_newer: 9.9; nowhere", "mit gss_newer: 9.9; a\nmit gss_newer: 9.9; b"} {
+		if _, err := clib.ParseNewers(text); err == nil {
+			t.Errorf("%q is a list", text)
+		}
+	}
+}
+
 func TestBrokenHeaderIsAnError(t *testing.T) {
 	libs := libraries(t)
 	libs[0].Headers = append([]string{"gssapi/nowhere.h"}, libs[0].Headers...)
 	dir := t.TempDir()
-	if _, err := check(libs, "../../shim.h", dir); err == nil {
+	if _, err := check(libs, "../../shim.h", dir, nil); err == nil {
 		t.Error("a header that does not compile went unnoticed")
 	}
 }

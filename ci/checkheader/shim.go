@@ -19,9 +19,10 @@ type shim struct {
 	tags      []string // struct tags, which headers may use too
 }
 
-// A function is one line of the table.
+// A function is one line of the tables.
 type function struct {
 	required  bool
+	krb5      bool // of libkrb5
 	ret, name string
 	args      string // with parentheses
 	line      int
@@ -37,7 +38,7 @@ type ctype struct {
 }
 
 var (
-	shown      = regexp.MustCompile(`(?m)^@([RO])@(.*?)@(\w+)@(\(.*\))@$`)
+	shown      = regexp.MustCompile(`(?m)^@([ROKL])@(.*?)@(\w+)@(\(.*\))@$`)
 	structBody = regexp.MustCompile(`(?s)typedef struct (\w+) \{(.*?)\}\s*([^;]*);`)
 	structOnly = regexp.MustCompile(`typedef struct (\w+)\s+(\*?)(\w+);`)
 	scalarType = regexp.MustCompile(`typedef ((?:unsigned )?\w+) (\w+);`)
@@ -45,7 +46,7 @@ var (
 	comment    = regexp.MustCompile(`(?s)/\*.*?\*/`)
 )
 
-// readShim has the compiler expand the table, so that the table is what the compiler takes it for.
+// readShim has the compiler expand the tables, so that they are what the compiler takes them for.
 func readShim(cc, file string) (*shim, error) {
 	src, err := os.ReadFile(file)
 	if err != nil {
@@ -59,7 +60,8 @@ func readShim(cc, file string) (*shim, error) {
 	program := fmt.Sprintf("#define GSSGO_CHECKHEADER 1\n#include %q\n"+
 		"#undef GSSGO_TIME\n#undef GSSGO_TKTFLAGS\n#undef GSSGO_KEYBLOCK\n"+ // each library puts in its own
 		"#define SHOW_R(ret, name, args) $@R@ret@name@args@$\n#define SHOW_O(ret, name, args) $@O@ret@name@args@$\n"+
-		"GSSGO_REQUIRED(SHOW_R)\nGSSGO_OPTIONAL(SHOW_O)\n", abs)
+		"#define SHOW_K(ret, name, args) $@K@ret@name@args@$\n#define SHOW_L(ret, name, args) $@L@ret@name@args@$\n"+
+		"GSSGO_REQUIRED(SHOW_R)\nGSSGO_OPTIONAL(SHOW_O)\nGSSGO_KRB5_TABLE(SHOW_K)\nGSSGO_KRB5_OPTIONAL(SHOW_L)\n", abs)
 	out, err := clib.Compile(cc, []string{"-E", "-P"}, program)
 	if err != nil {
 		return nil, err
@@ -67,7 +69,7 @@ func readShim(cc, file string) (*shim, error) {
 	sh := &shim{path: file, file: filepath.Base(file)}
 	text := blankComments(string(src))
 	for _, m := range shown.FindAllStringSubmatch(strings.ReplaceAll(out, "$", "\n"), -1) {
-		fn := function{required: m[1] == "R", ret: strings.TrimSpace(m[2]), name: m[3], args: m[4]}
+		fn := function{required: m[1] == "R" || m[1] == "K", krb5: m[1] == "K" || m[1] == "L", ret: strings.TrimSpace(m[2]), name: m[3], args: m[4]}
 		fn.line = lineOf(text, regexp.MustCompile(`,\s*`+fn.name+`,\s*\(`).FindStringIndex(text))
 		sh.functions = append(sh.functions, fn)
 	}

@@ -33,6 +33,7 @@ var known = map[string][2]string{
 	"gss_release_cred":       {"Cred.Release", "Credential.Close"},
 	"gss_delete_sec_context": {"Ctx.Delete", "Context.Close"},
 	"gss_release_buffer":     {"Buffer.Release", ""},
+	"gss_release_iov_buffer": {"all methods of Ctx on parts", "all methods of Context on parts"},
 }
 
 // readCode follows the calls from the C functions up to what programs call.
@@ -41,7 +42,11 @@ func readCode(root string) (*code, error) {
 	if err != nil {
 		return nil, err
 	}
-	crossings, err := readCrossings(filepath.Join(root, "cgo_unix*.go"), entries)
+	labels, err := readLabels(filepath.Join(root, "shim*.h"))
+	if err != nil {
+		return nil, err
+	}
+	crossings, err := readCrossings(filepath.Join(root, "cgo_unix*.go"), entries, labels)
 	if err != nil {
 		return nil, err
 	}
@@ -119,18 +124,55 @@ func readEntries(pattern string) (map[string][]string, error) {
 	return all, nil
 }
 
-// readCrossings returns the Go functions that cross to each function of the table.
-func readCrossings(pattern string, entries map[string][]string) (map[string][]string, error) {
+var labelled = regexp.MustCompile(`(?ms)^ +case (GSSGO_\w+):\n(.*?)^ +break;`)
+
+// readLabels returns the functions of the table that an entry point calls for one
+// value of an argument: those between a case and its break.
+func readLabels(pattern string) (map[string][]string, error) {
 	files, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, err
 	}
-	crossings, calls := map[string][]string{}, map[string][]string{} // the latter among the Go functions here
+	labels := map[string][]string{}
 	for _, file := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
+		for _, m := range labelled.FindAllStringSubmatch(string(b), -1) {
+			for _, f := range called.FindAllStringSubmatch(m[2], -1) {
+				labels[m[1]] = append(labels[m[1]], f[1])
+			}
+		}
+	}
+	return labels, nil
+}
+
+// readCrossings returns the Go functions that cross to each function of the table.
+// Where Go names the label of a function, those that name it do, and not those that
+// pass it on.
+func readCrossings(pattern string, entries, labels map[string][]string) (map[string][]string, error) {
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	var files []*ast.File
+	named := map[string]bool{} // functions of labels that Go names
+	for _, name := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+		ast.Inspect(f, func(n ast.Node) bool {
+			for _, function := range labels[cName(n)] {
+				named[function] = true
+			}
+			return true
+		})
+	}
+	crossings, calls := map[string][]string{}, map[string][]string{} // the latter among the Go functions here
+	for _, f := range files {
 		for _, d := range f.Decls {
 			fn, ok := d.(*ast.FuncDecl)
 			if !ok || fn.Body == nil {
@@ -142,15 +184,10 @@ func readCrossings(pattern string, entries map[string][]string) (map[string][]st
 						calls[id.Name] = append(calls[id.Name], fn.Name.Name)
 					}
 				}
-				s, ok := n.(*ast.SelectorExpr)
-				if !ok {
-					return true
-				}
-				if x, ok := s.X.(*ast.Ident); ok && x.Name == "C" {
-					for _, f := range entries[s.Sel.Name] {
-						if !slices.Contains(crossings[f], fn.Name.Name) {
-							crossings[f] = append(crossings[f], fn.Name.Name)
-						}
+				through := slices.DeleteFunc(slices.Clone(entries[cName(n)]), func(f string) bool { return named[f] })
+				for _, f := range append(through, labels[cName(n)]...) {
+					if !slices.Contains(crossings[f], fn.Name.Name) {
+						crossings[f] = append(crossings[f], fn.Name.Name)
 					}
 				}
 				return true
@@ -168,6 +205,16 @@ func readCrossings(pattern string, entries map[string][]string) (map[string][]st
 		crossings[f] = names
 	}
 	return crossings, nil
+}
+
+// cName is the name in C that n is, such as of C.gssgo_wrap; else empty.
+func cName(n ast.Node) string {
+	if s, ok := n.(*ast.SelectorExpr); ok {
+		if x, ok := s.X.(*ast.Ident); ok && x.Name == "C" {
+			return s.Sel.Name
+		}
+	}
+	return ""
 }
 
 // graph is who calls whom in packages gss and gssapi.

@@ -23,20 +23,22 @@ type Library struct {
 	Packs   bool              // the headers pack structs on the Intel Mac, as the shim does
 	Types   map[string]string // its own types, where libraries differ under one name
 	Exports map[string]bool   // functions that the shared object offers
+	Krb5    map[string]bool   // functions that its libkrb5 offers; nil if it has none
 }
 
 // Where each implementation's headers and library are.
 var known = map[string]struct {
 	pkg, soname, debian string
+	krb5                string // soname of its libkrb5
 	packs               bool
 	types               map[string]string
 	headers             []string
 }{
-	"mit": {"mit-krb5-gssapi", "libgssapi_krb5.so.2", "libkrb5-dev", true,
-		map[string]string{"GSSGO_TIME": "krb5_timestamp", "GSSGO_TKTFLAGS": "krb5_flags"}, []string{"gssapi/gssapi.h", "gssapi/gssapi_ext.h", "gssapi/gssapi_krb5.h"}},
-	"heimdal": {"heimdal-gssapi", "libgssapi.so.3", "heimdal-dev", true,
+	"mit": {"mit-krb5-gssapi", "libgssapi_krb5.so.2", "libkrb5-dev", "libkrb5.so.3", true,
+		map[string]string{"GSSGO_TIME": "krb5_timestamp", "GSSGO_TKTFLAGS": "krb5_flags", "GSSGO_KEYBLOCK": "krb5_keyblock"}, []string{"krb5.h", "gssapi/gssapi.h", "gssapi/gssapi_ext.h", "gssapi/gssapi_krb5.h"}},
+	"heimdal": {"heimdal-gssapi", "libgssapi.so.3", "heimdal-dev", "libkrb5.so.26", true,
 		map[string]string{"GSSGO_TIME": "time_t", "GSSGO_TKTFLAGS": "OM_uint32", "GSSGO_KEYBLOCK": "struct EncryptionKey"}, []string{"krb5.h", "gssapi/gssapi.h", "gssapi/gssapi_krb5.h", "gssapi/gssapi_spnego.h"}},
-	"gnu": {"gss", "libgss.so.3", "libgss-dev", false, nil, []string{"gss.h"}},
+	"gnu": {"gss", "libgss.so.3", "libgss-dev", "", false, nil, []string{"gss.h"}},
 }
 
 // Installed finds a library of this machine. The exported functions are those of the
@@ -52,20 +54,24 @@ func Installed(kind, cc string) (*Library, error) {
 	}
 	// After a cross compiler's own directories: the GSS-API headers of this machine serve any other.
 	l := &Library{Kind: kind, CC: cc, Headers: k.headers, Packs: k.packs, Types: k.types, CFlags: append(strings.Fields(string(out)), "-idirafter", "/usr/include")}
-	out, err = exec.Command("gcc", "-print-file-name="+k.soname).Output()
-	if err != nil {
+	if l.Exports, err = exported(k.soname); err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
-	l.Exports, err = exported(strings.TrimSpace(string(out)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", kind, err)
+	if k.krb5 != "" {
+		if l.Krb5, err = exported(k.krb5); err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
 	}
 	return l, nil
 }
 
-// exported lists the functions that a shared object defines.
-func exported(path string) (map[string]bool, error) {
-	f, err := elf.Open(path)
+// exported lists the functions that the shared object of that soname defines.
+func exported(soname string) (map[string]bool, error) {
+	path, err := exec.Command("gcc", "-print-file-name="+soname).Output()
+	if err != nil {
+		return nil, err
+	}
+	f, err := elf.Open(strings.TrimSpace(string(path)))
 	if err != nil {
 		return nil, err
 	}
