@@ -3,13 +3,14 @@ package gssapi
 import "github.com/seed2651813c/gss"
 
 // AttrLocalLoginUser is the attribute of a name that has the local users who the
-// principal may log in as.
+// principal may log in as; see MayLogIn, which asks for it. MIT.
 const AttrLocalLoginUser = gss.AttrLocalLoginUser
 
 // DisplayAs returns the name as a text of type typ, for people and logs. Control
 // characters are replaced. ErrUnavailable if the name cannot be shown so: MIT 1.20
 // shows an imported name as the type that it was imported as, and a mechanism name
-// as NTKrb5PrincipalName; Heimdal 7.8 and GNU gss show none. RFC 6680, 7.3.
+// as NTKrb5PrincipalName; Heimdal 7.8 and GNU gss show none. It does not block. RFC
+// 6680, 7.3.
 func (n *Name) DisplayAs(typ OID) (string, error) {
 	b, err := taken(n.thin().DisplayExt(typ))
 	if err != nil {
@@ -28,8 +29,8 @@ type NameAttributes struct {
 // Attributes tells which attributes the name has. The names of peers that came
 // with MIT's Kerberos have those of their tickets: "urn:mspac:" and others with
 // that beginning for a PAC, "auth-indicators" for how the user logged in.
-// ErrUnavailable on Heimdal 7.8, whose mechanisms know none, and on GNU gss. RFC
-// 6680, 7.4.
+// ErrUnavailable on Heimdal 7.8, whose mechanisms know none, and on GNU gss. It does
+// not block. RFC 6680, 7.4.
 func (n *Name) Attributes() (*NameAttributes, error) {
 	i, err := n.thin().Inquire()
 	if err != nil {
@@ -56,7 +57,7 @@ const maxValues = 1024
 
 // Attribute returns the values of an attribute, all of them. ErrUnavailable for an
 // attribute that the name does not have, or whose proof does not hold, and on
-// Heimdal 7.8 and GNU gss. RFC 6680, 7.5.
+// Heimdal 7.8 and GNU gss. It does not block. RFC 6680, 7.5.
 func (n *Name) Attribute(name string) ([]AttributeValue, error) {
 	return values(name, func(more int32) (*gss.Attribute, error) { return n.thin().GetAttribute(name, more) })
 }
@@ -82,7 +83,7 @@ func values(name string, get func(more int32) (*gss.Attribute, error)) ([]Attrib
 // WithAttribute returns a copy of the name with a value of an attribute; n does not
 // change. complete says that nothing is missing in the value. ErrUnavailable for an
 // attribute that cannot be set, such as one that only a KDC can, and on Heimdal 7.8
-// and GNU gss. RFC 6680, 7.6.
+// and GNU gss. It does not block. RFC 6680, 7.6.
 func (n *Name) WithAttribute(name string, value []byte, complete bool) (*Name, error) {
 	c, err := n.thin().SetAttribute(complete, name, value)
 	if err != nil {
@@ -93,7 +94,8 @@ func (n *Name) WithAttribute(name string, value []byte, complete bool) (*Name, e
 
 // WithoutAttribute returns a copy of the name without an attribute; n does not
 // change. ErrUnavailable for an attribute that the name does not have or that
-// cannot be taken off, and on Heimdal 7.8 and GNU gss. RFC 6680, 7.7.
+// cannot be taken off, and on Heimdal 7.8 and GNU gss. It does not block. RFC 6680,
+// 7.7.
 func (n *Name) WithoutAttribute(name string) (*Name, error) {
 	c, err := n.thin().DeleteAttribute(name)
 	if err != nil {
@@ -109,5 +111,5 @@ func (n *Name) WithoutAttribute(name string) (*Name, error) {
 // on which nobody can change it, and only from whom he trusts.
 //
 // ErrUnavailable for a name that is not a mechanism's, and on Heimdal 7.8 and GNU
-// gss. RFC 6680, 7.8.
+// gss. It does not block. RFC 6680, 7.8.
 func (n *Name) ExportComposite() ([]byte, error) { return taken(n.thin().ExportComposite()) }

@@ -4,13 +4,8 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 )
-
-// Channel bindings tie a context to the TLS connection that its tokens go over:
-// who relays them through another connection is refused. Both ends make the
-// same bindings and give them as Bindings in InitiatorOptions or AcceptorOptions.
-// Bindings of other channels are a ChannelBindings with ApplicationData of their
-// own, or with addresses (RFC 2744, 3.11).
 
 // TLSServerEndPoint makes the bindings of type tls-server-end-point from the
 // server's certificate: a client takes the first of
@@ -44,23 +39,35 @@ func TLSServerEndPoint(cert *x509.Certificate) (*ChannelBindings, error) {
 }
 
 // TLSExporter makes the bindings of type tls-exporter of a connection, which are
-// unique to it. It takes TLS 1.3, or TLS 1.2 with extended master secrets. RFC
-// 9266.
+// unique to it. It takes TLS 1.3, or TLS 1.2 with extended master secrets; else,
+// and before the handshake is complete, the error is ErrBadBindings. RFC 9266.
 func TLSExporter(state *tls.ConnectionState) (*ChannelBindings, error) {
 	const op = "TLSExporter"
 	if state == nil || !state.HandshakeComplete {
 		return nil, refuse(op, ErrBadBindings, "the TLS handshake is not complete")
 	}
-	key, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32)
+	key, err := exported(state)
 	if err != nil {
 		return nil, refuse(op, ErrBadBindings, "%v", err)
 	}
 	return &ChannelBindings{ApplicationData: append([]byte("tls-exporter:"), key...)}, nil
 }
 
+// exported is the key of RFC 9266, 4.2. A state that no connection has told, such
+// as that of net/http/httptest's requests, panics.
+func exported(state *tls.ConnectionState) (key []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("this is not the state of a connection of crypto/tls")
+		}
+	}()
+	return state.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32)
+}
+
 // TLSUnique makes the bindings of type tls-unique of a connection. They are for
 // peers that know no others: TLS 1.3 has none, nor has a connection of TLS 1.2
-// that was resumed without extended master secrets. RFC 5929, 3.
+// that was resumed without extended master secrets; then the error is
+// ErrBadBindings. RFC 5929, 3.
 func TLSUnique(state *tls.ConnectionState) (*ChannelBindings, error) {
 	const op = "TLSUnique"
 	if state == nil || !state.HandshakeComplete {

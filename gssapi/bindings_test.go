@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"net/http/httptest"
 	"testing"
 )
 
@@ -157,6 +158,8 @@ func TestTLSExporterAndUnique(t *testing.T) {
 		wantErr(t, c.name+" of nil", err, ErrBadBindings)
 		_, err = c.make(new(tls.ConnectionState))
 		wantErr(t, c.name+" before the handshake", err, ErrBadBindings)
+		_, err = c.make(httptest.NewRequest("GET", "https://server.test/", nil).TLS)
+		wantErr(t, c.name+" of no connection", err, ErrBadBindings)
 	}
 	client, _ := overTLS(t, cert, tls.VersionTLS13)
 	_, err := TLSUnique(&client)

@@ -151,6 +151,7 @@ func TestFakeAbandonedCalls(t *testing.T) {
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			before, was := settle(2), b.kind() // a name and a credential
+			blocked := len(called(t, "blocked"))
 			defer debug.SetGCPercent(debug.SetGCPercent(-1))
 			faults(t, "block="+b.function)
 			var events sink
@@ -158,7 +159,7 @@ func TestFakeAbandonedCalls(t *testing.T) {
 			done := make(chan error, 2)
 			call := func(ctx context.Context) { done <- b.call(ctx, events.trace()) }
 			go call(ctx)
-			await(t, "the call", func() bool { return b.kind().Running == 1 })
+			await(t, "the call", func() bool { return len(called(t, "blocked")) > blocked })
 			// A second one of its kind waits, and gives up: it was not called.
 			second, cancelSecond := context.WithCancel(t.Context())
 			go call(second)

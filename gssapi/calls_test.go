@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed2651813c/gss"
 )
 
 // await waits until the condition is true.
@@ -313,6 +315,38 @@ func TestCtxErrors(t *testing.T) {
 				t.Errorf("%s %s: %v is a timeout: %v", what, op, err, has)
 			}
 		}
+	}
+}
+
+func TestNilCtx(t *testing.T) {
+	var none context.Context
+	name, c := importName(t, "alice", NTUserName), new(Credential)
+	conn, _ := net.Pipe()
+	defer conn.Close()
+	login := second(name.MayLogIn(none, "root"))
+	if kind() == gss.KindGNU {
+		login = ErrFailure // it is not asked
+	}
+	for what, err := range map[string]error{
+		"Step":             second(NewInitiator(name, nil).Step(none, nil)),
+		"HandshakeContext": Client(conn, name, nil).HandshakeContext(none),
+		"Acquire":          second(Acquire(none, nil)),
+		"AcquireKrb5":      second(AcquireKrb5(none, nil)),
+		"Add":              second(c.Add(none, &CredentialOptions{Mechs: []OID{MechKrb5}})),
+		"Info":             second(c.Info(none)),
+		"MechInfo":         second(c.MechInfo(none, MechKrb5)),
+		"Store":            c.Store(none, nil),
+		"Export":           second(c.Export(none)),
+		"Impersonate":      second(c.Impersonate(none, name, nil)),
+		"InquireByOID":     second(c.InquireByOID(none, gss.CredImpersonator)),
+		"CopyToCCache":     c.CopyToCCache(none, "MEMORY:x"),
+		"ForSPNEGO":        second(c.ForSPNEGO(none)),
+		"Canonicalize":     second(name.Canonicalize(none, MechKrb5)),
+		"LocalName":        second(name.LocalName(none, MechKrb5)),
+		"UID":              second(name.UID(none, MechKrb5)),
+		"MayLogIn":         login,
+	} {
+		wantErr(t, what, err, ErrFailure)
 	}
 }
 

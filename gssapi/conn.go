@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -185,6 +186,9 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	}
 	if c.done.Load() {
 		return nil
+	}
+	if ctx == nil {
+		return ended(ctx, op)
 	}
 	select {
 	case c.handshake <- struct{}{}:
@@ -682,6 +686,56 @@ func (c *Conn) Close() error {
 		err = nil // by the end of the handshake
 	}
 	return err
+}
+
+// Hijack takes the connection apart, for one that another process goes on with
+// (package handoff) or that goes on in the clear: it returns the connection
+// below, without deadlines, the context, and the bytes that were received and
+// belong to the peer's next frames. They are the caller's; the Conn is closed, and
+// sends no end of stream.
+//
+// It is ErrNoContext before the end of the handshake, net.ErrClosed after Close,
+// and what a Read or Write failed with after that: io.EOF after the peer's end of
+// stream. It is ErrFailure, and the Conn stays as it is, while a Read or Write is
+// under way, if a part of a message was not read yet or a part of a frame not sent,
+// and after CloseWrite. So it does with an error of the connection below, whose
+// deadlines are the only thing that it changes first.
+func (c *Conn) Hijack() (net.Conn, *Context, []byte, error) {
+	const op = "Hijack"
+	switch {
+	case c.closed.Load():
+		return nil, nil, nil, net.ErrClosed
+	case !c.done.Load():
+		return nil, nil, nil, c.unfinished(op)
+	}
+	if !c.in.TryLock() {
+		return nil, nil, nil, refuse(op, ErrFailure, "a Read is under way")
+	}
+	defer c.in.Unlock()
+	if !c.out.TryLock() {
+		return nil, nil, nil, refuse(op, ErrFailure, "a Write is under way")
+	}
+	defer c.out.Unlock()
+	switch {
+	case c.in.err != nil:
+		return nil, nil, nil, c.in.err
+	case c.out.err != nil:
+		return nil, nil, nil, c.out.err
+	case len(c.in.msg) > 0:
+		return nil, nil, nil, refuse(op, ErrFailure, "%d bytes of a message were not read yet: Read them first", len(c.in.msg))
+	case len(c.out.rest) > 0:
+		return nil, nil, nil, refuse(op, ErrFailure, "%d bytes of a frame were not sent yet: Write again", len(c.out.rest))
+	case c.out.ended:
+		return nil, nil, nil, refuse(op, ErrFailure, "the stream was ended by CloseWrite")
+	}
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, nil, err
+	}
+	if c.closed.Swap(true) {
+		return nil, nil, nil, net.ErrClosed
+	}
+	c.in.err, c.out.err = net.ErrClosed, net.ErrClosed
+	return c.conn, c.ctx, slices.Clone(c.in.raw[c.in.r:c.in.w]), nil
 }
 
 // ---- deadlines ----

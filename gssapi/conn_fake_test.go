@@ -33,7 +33,7 @@ func TestFakeConnHandshakeEnds(t *testing.T) {
 				faults(t, "block="+function)
 				interrupt(t, c, y, ending, func() {
 					if side == "acceptor" {
-						writeFrame(t, y, []byte("a token"))
+						writeFrame(t, y, frame(MechKrb5, "a token"))
 					}
 					awaitCall(t, "blocked", blocked)
 				})
@@ -79,7 +79,7 @@ func TestFakeConnEndlessHandshake(t *testing.T) {
 		wg.Go(func() { io.Copy(io.Discard, y) })
 		wg.Go(func() {
 			for {
-				if _, err := y.Write(connFrame([]byte("go on"))); err != nil {
+				if _, err := y.Write(connFrame(frame(MechKrb5, "go on"))); err != nil {
 					return
 				}
 			}

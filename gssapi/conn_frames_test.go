@@ -354,7 +354,7 @@ func TestConnOptions(t *testing.T) {
 		}
 		var none net.Conn
 		ordered := NewInitiator(target(t), &InitiatorOptions{Mech: mech, Order: AllowGap})
-		unsequenced, _ := pair(t, &InitiatorOptions{Mech: mech, Without: FlagSequence}, nil)
+		unsequenced, _ := pair(t, &InitiatorOptions{Mech: mech, Without: FlagSequence | FlagReplay}, nil)
 		ok, _ := pair(t, &InitiatorOptions{Mech: mech}, nil)
 		lost, _ := pair(t, &InitiatorOptions{Mech: mech}, nil)
 		export(t, lost)

@@ -261,6 +261,9 @@ func (c *Context) Step(ctx context.Context, token []byte) ([]byte, error) {
 	if c == nil || c.step == nil {
 		return nil, refuse(op, ErrNoContext, "no context was given")
 	}
+	if ctx == nil {
+		return nil, ended(ctx, op)
+	}
 	began := time.Now()
 	select {
 	case c.step <- struct{}{}:
@@ -420,7 +423,15 @@ func (c *Context) initiate(op string, token []byte) (func(token []byte) (*gss.St
 		return nil, err
 	}
 	return func(token []byte) (*gss.Step, error) {
-		return c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
+		s, err := c.ctx.Init(&gss.InitArgs{Cred: c.cred.thin(), Target: c.target.thin(), Mech: c.mech, Flags: c.ask, Lifetime: lifetime, Bindings: c.bindings, Token: token})
+		if e := (*Error)(nil); errors.As(err, &e) && c.cred != nil && isKind(gss.KindMIT) {
+			// Of delegation that the KDC has not allowed MIT says that the KDC can't
+			// fulfill the requested option, and neither whose nor to whom.
+			if who, err := c.cred.thin().InquireByOID(gss.CredImpersonator); err == nil && len(who) > 0 {
+				e.Text = strings.TrimPrefix(fmt.Sprintf("%s (%s for a user, to %v: the KDC knows for whom and to whom it may)", e.Text, who[0], c.target), " ")
+			}
+		}
+		return s, err
 	}, nil
 }
 
@@ -432,8 +443,12 @@ func (c *Context) accept(op string, token []byte) (func(token []byte) (*gss.Step
 				return nil, err
 			}
 		}
-		// (What firstMech cannot read, MIT and Heimdal cannot either.)
-		if mech := firstMech(token); mech != "" && !allowed(c.first, mech) {
+		switch mech := firstMech(token); {
+		case mech == "":
+			// MIT since 1.21 reads more than firstMech does, and Heimdal after 7.8
+			// tries all that it has.
+			return nil, refuse(op, ErrDefectiveToken, "the initiator's first token does not tell its mechanism")
+		case !allowed(c.first, mech):
 			return nil, refuse(op, ErrBadMech, "the initiator came with mechanism %v, which is not among those allowed", mech)
 		}
 	}
@@ -463,6 +478,9 @@ func (c *Context) admit(op string, s *gss.Step) error {
 		text := "%v required and not granted (granted: %v)"
 		if c.initiator {
 			text += "; who can do without names them in InitiatorOptions.Without"
+		}
+		if missing == FlagReplay && s.Flags&FlagSequence == 0 && isKind(gss.KindHeimdal) {
+			text += "; this library keeps to it together with sequence only"
 		}
 		return refuse(op, ErrUnauthorized, text, missing, s.Flags)
 	}
@@ -591,7 +609,7 @@ func (c *Context) Info() (*ContextInfo, error) {
 	info := &ContextInfo{Mech: c.agreed, Flags: c.flags, Local: c.initiator}
 	switch {
 	case err == nil:
-		info.Flags, info.Local = i.Flags, i.Local
+		info.Flags = i.Flags // (not i.Local: Heimdal 7.8 forgets it of NTLM)
 		info.Expiry = expiry(i.Lifetime)
 	case errors.Is(err, ErrContextExpired):
 		info.Expiry = time.Now()
@@ -643,13 +661,24 @@ func peerName(n *gss.Name, mech OID) *Name {
 	}
 	b, err := n.Export()
 	defer b.Release()
-	if err == nil && strings.HasPrefix(string(b.Bytes()), exportedSPNEGO) {
+	if err == nil && strings.HasPrefix(string(b.Bytes()), exportedSPNEGO) && !isNTLMHost(n, mech) {
 		if inner, err := innerName(n, mech); err == nil {
 			n.Release()
 			n = inner
 		}
 	}
 	return wrapName(n)
+}
+
+// isNTLMHost reports whether n is a host's in NTLM, which the plugin (gss-ntlmssp
+// 1.2.0) would take for that of a service of this machine.
+func isNTLMHost(n *gss.Name, mech OID) bool {
+	if mech != MechNTLM {
+		return false
+	}
+	text, typ, err := n.Display()
+	text.Release()
+	return err == nil && typ == NTHostBasedService
 }
 
 // innerName is the name of mech in one of SPNEGO's, with its attributes: what

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -59,23 +60,33 @@ type CredentialOptions struct {
 	// Name is whose credential; nil is the default identity (for Accept: any
 	// service in the keytab).
 	Name *Name
-	// Mechs are the mechanisms; none is what the library takes by default.
+	// Mechs are the mechanisms; none is what the library takes by default, but never
+	// those that anybody has (SANON of Heimdal after 7.8).
 	Mechs []OID
 	// Usage; the zero value is Initiate.
 	Usage Usage
 	// Lifetime that is asked for, rounded up to seconds; 0 is the default,
 	// Indefinite the longest.
 	Lifetime time.Duration
-	// Store says where credentials are, instead of the environment: the keys
-	// ccache, keytab, client_keytab, rcache, verify and password of MIT. It must say
-	// where a credential of that usage is: what it leaves out is not the default. A
-	// ccache is refreshed from a client_keytab that is given here, and not from the
-	// environment's.
+	// Store says where credentials are, instead of the environment. It must say
+	// where one of that usage is: what it leaves out is not the default. The keys are
+	// those of MIT, of which Heimdal after 7.8 has ccache, password and keytab:
+	//
+	//	ccache         tickets to initiate with; a collection (DIR:, KCM:) is its
+	//	               primary ccache, whatever the Name
+	//	client_keytab  keys that fill and refresh that ccache
+	//	password       of Name, for tickets in memory; with neither of these two
+	//	verify         with a password: a service, or empty for any host, whose key in
+	//	               the keytab proves that the KDC is no impostor
+	//	keytab         keys to accept with
+	//	rcache         their replay cache
+	//
 	// ErrUnavailable on libraries that have no stores (Heimdal 7.8, GNU gss).
 	Store map[string]string
 	// Password of Name, to get initial credentials with. With a Store it is
-	// its key password. The empty password is none. With Heimdal 7.8 the
-	// credential is for Kerberos, and not for SPNEGO.
+	// its key password. The empty password is none, and one with a NUL byte is
+	// refused: the libraries end it there. With Heimdal 7.8 the credential is for
+	// Kerberos, and not for SPNEGO.
 	Password string `json:"-"`
 	// CCache is a Kerberos ccache to initiate from, such as "FILE:/tmp/cc" or
 	// "MEMORY:name", in place of the process' default one. It works where there is no
@@ -121,8 +132,11 @@ func (o CredentialOption) String() string {
 	return fmt.Sprintf("%v (%d bytes)", o.OID, len(o.Value))
 }
 
-// GoString is String: %#v does not print the value either.
-func (o CredentialOption) GoString() string { return o.String() }
+// Format is String for every verb: none prints the value.
+func (o CredentialOption) Format(f fmt.State, verb rune) { io.WriteString(f, o.String()) }
+
+// MarshalText is String, for encodings such as JSON.
+func (o CredentialOption) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // redactStore is a credential store without the password.
 func redactStore(store map[string]string) string {
@@ -199,7 +213,10 @@ func (c *Credential) thin() *gss.Cred {
 	return c.c
 }
 
-// Acquire gets a credential. Nil options are the default one to initiate with.
+// Acquire gets a credential. Nil options are the default one to initiate with: of a
+// collection (DIR:, KCM:) the primary ccache, and with a Name the one of that name
+// (MIT; Heimdal 7.8 does not look beyond the primary one). What ~/.k5identity
+// chooses by the target (MIT) is for contexts that are given no credential.
 //
 // It may ask a KDC and so block. It returns when ctx is done, and its error is
 // ctx's too; what the C library goes on to bring is released. The other errors
@@ -217,7 +234,7 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 	if o.Impersonator != nil {
 		return nil, refuse(op, ErrFailure, "an Impersonator is for Add: call its Impersonate")
 	}
-	name, mechs, usage := o.Name.thin(), slices.Clone(o.Mechs), o.Usage.thin()
+	name, mechs, usage := o.Name.thin(), identified(o.Mechs), o.Usage.thin()
 	call := func([]byte) (*gss.CredResult, error) { return gss.AcquireCred(name, lifetime, mechs, usage) }
 	var password []byte
 	switch {
@@ -226,13 +243,15 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 		if err != nil {
 			return nil, err
 		}
-		shown := redactStore(o.Store)
+		if store["password"] != "" && o.Name == nil {
+			return nil, refuse(op, ErrBadName, "a password needs a Name: whose it is")
+		}
+		shown := shortened(redactStore(o.Store))
 		call = func([]byte) (*gss.CredResult, error) {
-			r, err := gss.AcquireCredFrom(name, lifetime, mechs, usage, store)
-			if e := (*Error)(nil); errors.As(err, &e) {
-				e.Text = strings.TrimPrefix(e.Text+" (store: "+shown+")", " ") // MIT does not say which file
-			}
-			return r, err
+			r, err := acquireFrom(op, store, func() (*gss.CredResult, error) {
+				return gss.AcquireCredFrom(name, lifetime, mechs, usage, store)
+			})
+			return r, placed(err, "store: "+shown)
 		}
 	case o.Password != "":
 		if o.Name == nil {
@@ -258,7 +277,7 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 				r, err = there(nil)
 				return err
 			})
-			return r, err
+			return r, placed(err, "ccache: "+shortened(strconv.Quote(ccache)))
 		}
 	}
 	g := acquiring
@@ -266,6 +285,66 @@ func Acquire(ctx context.Context, o *CredentialOptions) (*Credential, error) {
 		g = accepting // no KDC is asked
 	}
 	return o.acquire(ctx, g, op, password, call)
+}
+
+// placed adds to an error where the credential was to be, which the libraries do not
+// say.
+func placed(err error, where string) error {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		e.Text = strings.TrimPrefix(e.Text+" ("+where+")", " ")
+	}
+	return err
+}
+
+// identified are the mechanisms to acquire for: not SANON, unless it was asked for.
+// Anybody has that, and Heimdals after 7.8 give it to whoever asks for SPNEGO or for
+// no mechanism in particular, also if there is nothing else.
+func identified(mechs []OID) []OID {
+	if slices.ContainsFunc(mechs, func(m OID) bool { return m != MechSPNEGO }) || !isKind(gss.KindHeimdal) {
+		return slices.Clone(mechs)
+	}
+	if all, err := gss.IndicateMechs(); err != nil || !slices.Contains(all, gss.MechSANON) {
+		return slices.Clone(mechs)
+	}
+	return []OID{MechKrb5, MechSPNEGO}
+}
+
+// acquireFrom makes a call that acquires from a Store. In the place of a ccache that
+// is missing, expired or somebody else's, Heimdal (after 7.8) would take what it gets
+// with the keytab of the system.
+func acquireFrom(op string, store map[string]string, call func() (*gss.CredResult, error)) (*gss.CredResult, error) {
+	if store["ccache"] == "" || !isKind(gss.KindHeimdal) || !gss.Supports("gss_acquire_cred_from") {
+		return call()
+	}
+	there, err := gss.ImportKrb5Cred(store["ccache"], "", "")
+	if err != nil {
+		return nil, err
+	}
+	defer there.Release()
+	i, err := there.Inquire()
+	if err != nil {
+		return nil, err
+	}
+	i.Name.Release()
+	if i.Lifetime == 0 {
+		return nil, refuse(op, ErrCredentialsExpired, "the tickets in the ccache have expired")
+	}
+	r, err := call()
+	if err != nil {
+		return nil, err
+	}
+	want, err := there.InquireByOID(gss.CredCCache)
+	if err == nil {
+		var got [][]byte
+		if got, err = r.Cred.InquireByOID(gss.CredCCache); err == nil && !slices.EqualFunc(got, want, bytes.Equal) {
+			err = refuse(op, ErrNoCred, "the tickets in the ccache are of another name")
+		}
+	}
+	if err != nil {
+		r.Cred.Release()
+		return nil, err
+	}
+	return r, nil
 }
 
 // acquire makes a call that returns a credential.
@@ -351,7 +430,9 @@ func (o *CredentialOptions) store(op string) (map[string]string, error) {
 		}
 		store["password"] = o.Password
 	}
-	if store["ccache"] != "" && store["client_keytab"] == "" && store["password"] == "" {
+	if isKind(gss.KindHeimdal) {
+		delete(store, "rcache") // it has none
+	} else if store["ccache"] != "" && store["client_keytab"] == "" {
 		// MIT would fill a missing ccache from the environment's.
 		store["client_keytab"] = "MEMORY:gssapi-none"
 	}
@@ -359,15 +440,19 @@ func (o *CredentialOptions) store(op string) (map[string]string, error) {
 }
 
 // storeKeys are the keys of a credential store that MIT 1.20 knows, and whether
-// they alone say where a credential of that usage is.
-var storeKeys = map[string]struct{ initiate, accept bool }{
+// they alone say where a credential of that usage is. Heimdal after 7.8 overlooks
+// some, and takes the keytab of the system for a client keytab without the name.
+var storeKeys = map[string]struct{ initiate, accept, mit bool }{
 	"ccache":        {initiate: true},
-	"client_keytab": {}, // with a Name or a ccache only: else MIT prefers the default ccache
+	"client_keytab": {mit: true},
 	"password":      {initiate: true},
 	"keytab":        {accept: true},
-	"rcache":        {},
-	"verify":        {},
+	"rcache":        {mit: true},
+	"verify":        {mit: true},
 }
+
+// noRCache is no replay cache, as the value of a Store.
+const noRCache = "none:"
 
 // checkStore refuses a store that does not say where a credential of that usage
 // is. MIT overlooks what it does not know, and takes the default credential.
@@ -380,14 +465,26 @@ func (o *CredentialOptions) checkStore(op string) error {
 		}
 		initiate, accept = initiate || key.initiate, accept || key.accept
 	}
-	if _, ok := o.Store["client_keytab"]; ok && o.Name != nil {
-		initiate = true
-	}
-	if !initiate && o.Usage != Accept {
-		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache, password, or client_keytab and a Name")
-	}
-	if !accept && o.Usage != Initiate {
+	has := func(key string) bool { _, ok := o.Store[key]; return ok }
+	password := o.Password != "" || has("password")
+	switch {
+	case has("client_keytab") && !has("ccache") && !password:
+		return refuse(op, ErrFailure, "the client_keytab fills a ccache, which by default is not the Store's: give ccache too")
+	case !initiate && o.Usage != Accept:
+		return refuse(op, ErrFailure, "the Store does not say where a credential to initiate with is: give ccache or password")
+	case !accept && o.Usage != Initiate:
 		return refuse(op, ErrFailure, "the Store does not say where a credential to accept with is: give keytab")
+	case password && (has("ccache") || has("client_keytab")):
+		return refuse(op, ErrFailure, "a password brings tickets of its own: it goes with neither ccache nor client_keytab")
+	case password && o.Usage == Accept:
+		return refuse(op, ErrFailure, "a password is to initiate with")
+	case has("verify") && !password:
+		return refuse(op, ErrFailure, "verify is about what a password brings: give password")
+	}
+	for k, v := range o.Store {
+		if storeKeys[k].mit && isKind(gss.KindHeimdal) && gss.Supports("gss_acquire_cred_from") && !(k == "rcache" && v == noRCache) {
+			return refuse(op, ErrUnavailable, "the Store has the key %q, which Heimdal does not keep to", k)
+		}
 	}
 	return nil
 }
@@ -537,7 +634,8 @@ func (c *Credential) Close() error {
 
 // AdoptCredential takes ownership of a gss_cred_id_t of the loaded library that
 // C code of this process made. The error is ErrUnavailable if there are two
-// GSS-API libraries in the process: call gss.LoadAt first.
+// GSS-API libraries in the process (call gss.LoadAt first), ErrNoCred for nil; then
+// the handle is still the caller's.
 func AdoptCredential(h unsafe.Pointer) (*Credential, error) {
 	c, err := gss.AdoptCred(h)
 	if err != nil {
@@ -546,7 +644,9 @@ func AdoptCredential(h unsafe.Pointer) (*Credential, error) {
 	return wrapCred(c, nil), nil
 }
 
-// Detach gives the gss_cred_id_t to the caller, who releases it in C. The
-// Credential counts as closed. ErrNoCred if it was closed already, or a call
-// uses it now.
+// Detach gives the gss_cred_id_t to the caller, who releases it in C. Every use
+// of the Credential from here on is ErrNoCred; Detach waits for those that are
+// under way, abandoned ones too, which may ask a KDC. The error is ErrNoCred if it
+// was closed or detached before, and with GNU gss while a context is there that was
+// accepted with it.
 func (c *Credential) Detach() (unsafe.Pointer, error) { return c.thin().Detach() }

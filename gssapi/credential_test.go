@@ -79,7 +79,9 @@ func TestUsage(t *testing.T) {
 		if u == Both && kind() == gss.KindHeimdal {
 			// It looks for alice's key in the keytab.
 			_, err := Acquire(t.Context(), &CredentialOptions{Usage: u, Mechs: []OID{MechKrb5}})
-			wantErr(t, "Acquire of both", err, ErrNoCred)
+			if !errors.Is(err, ErrFailure) { // after 7.8
+				wantErr(t, "Acquire of both", err, ErrNoCred)
+			}
 			continue
 		}
 		c := acquire(t, &CredentialOptions{Usage: u, Mechs: []OID{MechKrb5}})
@@ -126,7 +128,13 @@ func TestStore(t *testing.T) {
 	t.Setenv("KRB5_KTNAME", "FILE:"+none)
 	eachMech(t, func(t *testing.T, mech OID) {
 		from := acquire(t, &CredentialOptions{Store: realm.InitiatorStore(ccache)})
-		to := acquire(t, &CredentialOptions{Usage: Accept, Store: realm.AcceptorStore(keytab)})
+		keys := realm.AcceptorStore(keytab)
+		if kind() == gss.KindHeimdal {
+			_, err := Acquire(t.Context(), &CredentialOptions{Usage: Accept, Store: keys})
+			wantErr(t, "a replay cache, of which it takes no notice", err, ErrUnavailable)
+			keys["rcache"] = "none:"
+		}
+		to := acquire(t, &CredentialOptions{Usage: Accept, Store: keys})
 		i, a := pair(t, &InitiatorOptions{Credential: from, Mech: mech}, &AcceptorOptions{Credential: to})
 		exchange(t, i, a)
 	})
@@ -222,6 +230,10 @@ func TestPassword(t *testing.T) {
 	}
 	_, err = Acquire(t.Context(), &CredentialOptions{Password: wrong})
 	wantErr(t, "a password of nobody", err, ErrBadName)
+	_, err = Acquire(t.Context(), &CredentialOptions{Name: carol, Password: carolsPassword + "\x00and more"})
+	wantErr(t, "a password with a NUL", err, ErrFailure)
+	_, err = acquire(t, &CredentialOptions{Usage: Accept, Name: target(t)}).Add(t.Context(), &CredentialOptions{Name: carol, Mechs: []OID{MechKrb5}, Password: carolsPassword + "\x00"})
+	wantErr(t, "a password with a NUL, to add", err, ErrFailure)
 	if gss.Supports("gss_acquire_cred_from") {
 		_, err = Acquire(t.Context(), &CredentialOptions{Name: carol, Password: wrong, Store: map[string]string{"password": wrong}})
 		wantErr(t, "two passwords", err, ErrFailure)
@@ -282,6 +294,11 @@ func TestAddCredential(t *testing.T) {
 	if errors.Is(err, ErrUnavailable) {
 		c.Close()
 		lacks(t, gss.KindHeimdal, "its gss_add_cred crashes and is not called")
+	}
+	if laterHeimdal() {
+		wantErr(t, "SPNEGO, which there is", err, ErrDuplicateElement)
+		c.Close()
+		return
 	}
 	if err != nil {
 		t.Fatal(err)

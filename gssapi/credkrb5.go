@@ -23,7 +23,8 @@ type Krb5Options struct {
 // AcquireKrb5 makes a credential, for Kerberos alone, of a ccache or a keytab that
 // is named. It is the way to name a keytab on Heimdal 7.8, which has no
 // credential stores; elsewhere Acquire with a Store does the same, for SPNEGO too.
-// It may block on a KDC; ctx is as for Acquire. MIT 1.9 and later, and Heimdal.
+// It may block on a KDC; ctx is as for Acquire. ErrNoCred if there is no key in the
+// Keytab; MIT looks for one of the Principal. MIT 1.9 and later, and Heimdal.
 func AcquireKrb5(ctx context.Context, o *Krb5Options) (*Credential, error) {
 	const op = "AcquireKrb5"
 	if o == nil {
@@ -45,9 +46,12 @@ func AcquireKrb5(ctx context.Context, o *Krb5Options) (*Credential, error) {
 
 // CopyToCCache writes the Kerberos tickets of a credential to initiate with, such
 // as a delegated one, into a ccache such as "FILE:/tmp/cc", in place of what is
-// there. The caller removes it. It may ask a KDC, if MIT finds a client keytab to
-// refresh the credential from, and returns when ctx is done; what it goes on to
-// write stays. MIT and Heimdal.
+// there; onto themselves too. The caller removes it, and sees to it that no two
+// write into one at the same time: the libraries fail then.
+//
+// It may ask a KDC, if MIT finds a client keytab to refresh the credential from,
+// and returns when ctx is done; what it goes on to write stays. ErrNoCred for a
+// credential to accept with. MIT and Heimdal.
 func (c *Credential) CopyToCCache(ctx context.Context, ccache string) error {
 	return c.quietly(ctx, "CopyToCCache", func(c *gss.Cred) error { return c.CopyCCache(ccache) })
 }
@@ -77,5 +81,6 @@ func (c *Credential) ForSPNEGO(ctx context.Context) (*Credential, error) {
 // that this process accepts with by default, from now on; an empty one is the
 // default of the configuration again. It is for all of the process: better name
 // the keytab to one credential, by a Store or AcquireKrb5. ErrFailure if Heimdal
-// finds no key there; MIT does not look. It does not block. MIT and Heimdal.
+// finds no key there, and ErrNoCred if it would crash on what it finds; MIT does not
+// look. It does not block. MIT and Heimdal.
 func RegisterAcceptorIdentity(keytab string) error { return gss.RegisterAcceptorIdentity(keytab) }

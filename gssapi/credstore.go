@@ -17,20 +17,23 @@ type StoreOptions struct {
 	// Mech is whose element is stored; empty is Kerberos.
 	Mech OID
 	// Overwrite replaces what is there. Without it that is ErrDuplicateElement; on
-	// Heimdal only if what is there lives as long, else it is replaced too.
+	// Heimdal only if what is there lives as long, or is somebody else's, and else it
+	// is replaced too.
 	Overwrite bool
 	// Default makes it the default credential, where a store has several (DIR, KCM,
 	// KEYRING).
 	Default bool
-	// Store says where to, instead of the environment: the key ccache of MIT.
-	// ErrUnavailable on libraries that have no stores (Heimdal 7.8); CopyToCCache
-	// works there.
+	// Store says where to, instead of the environment: the key ccache. On Heimdal
+	// after 7.8 it may be unique_ccache_type instead, such as FILE, for a new ccache
+	// whose name StoreEnv tells. ErrUnavailable on libraries that have no stores
+	// (Heimdal 7.8); CopyToCCache works there.
 	Store map[string]string
 }
 
 // Store writes the credential, such as a delegated one, into a credential store,
 // where later calls and other processes find it: a ccache for Kerberos. Nil
-// options are the zero ones. The caller removes what was stored.
+// options are the zero ones. The caller removes what was stored, and sees to it that
+// no two write into one ccache at the same time: the libraries fail then.
 //
 // On Heimdal 7.8 it renews the tickets in a default ccache that is a FILE and the
 // credential's user has already; else the error is ErrUnavailable, because Heimdal
@@ -40,34 +43,65 @@ type StoreOptions struct {
 // It may ask a KDC, if MIT finds a client keytab to refresh the credential from,
 // and returns when ctx is done; what it goes on to write stays. RFC 5588, 4.
 func (c *Credential) Store(ctx context.Context, o *StoreOptions) error {
-	const op = "Store"
+	s, err := o.check("Store")
+	if err != nil {
+		return err
+	}
+	return c.quietly(ctx, "Store", func(c *gss.Cred) error {
+		if s.Store == nil {
+			_, err := c.Store(s.Usage.thin(), s.Mech, s.Overwrite, s.Default)
+			return err
+		}
+		_, err := c.StoreInto(s.Usage.thin(), s.Mech, s.Overwrite, s.Default, s.Store)
+		return err
+	})
+}
+
+// StoreEnv is Store, and tells the environment that a process needs to find what
+// was stored, such as "KRB5CCNAME=FILE:/tmp/krb5cc_8vkCYk", for the Env of an
+// exec.Cmd. The environment of this process stays as it is. Heimdal after 7.8;
+// ErrUnavailable on MIT and Heimdal 7.8.
+func (c *Credential) StoreEnv(ctx context.Context, o *StoreOptions) ([]string, error) {
+	s, err := o.check("StoreEnv")
+	if err != nil {
+		return nil, err
+	}
+	var flags gss.StoreFlags
+	if s.Overwrite {
+		flags |= gss.StoreOverwrite
+	}
+	if s.Default {
+		flags |= gss.StoreDefault
+	}
+	return answered(ctx, c, "StoreEnv", func(c *gss.Cred) ([]string, error) {
+		r, err := c.StoreInto2(s.Usage.thin(), s.Mech, flags, s.Store)
+		if err != nil {
+			return nil, err
+		}
+		return r.Env, nil
+	})
+}
+
+// check returns a copy of the options, with the defaults in it.
+func (o *StoreOptions) check(op string) (*StoreOptions, error) {
 	if o == nil {
 		o = new(StoreOptions)
 	}
-	if o.Usage > Both {
-		return refuse(op, ErrFailure, "%v is no usage: use Initiate, Accept or Both", o.Usage)
+	s := *o
+	s.Store = maps.Clone(o.Store)
+	if s.Usage > Both {
+		return nil, refuse(op, ErrFailure, "%v is no usage: use Initiate, Accept or Both", s.Usage)
 	}
-	usage, mech, overwrite, byDefault := o.Usage.thin(), o.Mech, o.Overwrite, o.Default
-	if mech == "" {
+	if s.Mech == "" {
 		// Of all elements MIT would store those for Kerberos and SPNEGO, which are the
 		// same, one over the other.
-		mech = MechKrb5
+		s.Mech = MechKrb5
 	}
-	if o.Store == nil {
-		return c.quietly(ctx, op, func(c *gss.Cred) error {
-			_, err := c.Store(usage, mech, overwrite, byDefault)
-			return err
-		})
+	// Libraries overlook what they do not know, and store into the default ccache.
+	if s.Store == nil || len(s.Store) == 1 && (s.Store["ccache"] != "" || s.Store["unique_ccache_type"] != "" && gss.Supports("gss_store_cred_into2")) {
+		return &s, nil
 	}
-	// MIT overlooks what it does not know, and stores into the default ccache.
-	if o.Store["ccache"] == "" || len(o.Store) != 1 {
-		return refuse(op, ErrFailure, "the Store to write into has one key, ccache: it has %v", slices.Sorted(maps.Keys(o.Store)))
-	}
-	store := maps.Clone(o.Store)
-	return c.quietly(ctx, op, func(c *gss.Cred) error {
-		_, err := c.StoreInto(usage, mech, overwrite, byDefault, store)
-		return err
-	})
+	return nil, refuse(op, ErrFailure, "the Store to write into has one key, ccache: it has %v", slices.Sorted(maps.Keys(s.Store)))
 }
 
 // quietly makes a call about a credential that may block and returns nothing.
@@ -182,6 +216,54 @@ func (c *Credential) Impersonate(ctx context.Context, name *Name, o *CredentialO
 	return p.acquire(ctx, acquiring, op, nil, func([]byte) (*gss.CredResult, error) {
 		return c.thin().Impersonate(name.thin(), lifetime, mechs, gss.UsageInitiate)
 	})
+}
+
+// NegMechs are the NegMechs that c was acquired with: the mechanisms that SPNEGO
+// may negotiate with it; nil if none were given. Heimdal after 7.8; ErrUnavailable
+// on MIT, which does not tell.
+func (c *Credential) NegMechs() ([]OID, error) {
+	if c == nil {
+		return nil, refuse("NegMechs", ErrNoCred, "no credential: Acquire one")
+	}
+	return c.thin().NegMechs()
+}
+
+// Duplicate returns a credential of its own that has what c has. A Credential is
+// safe to share, and what changes one is in the options of Acquire: it is for code
+// that changes the handle in C (Detach). It may ask a KDC, and returns when ctx is
+// done. ErrUnavailable where the library does not export gss_duplicate_cred: all
+// but Heimdal after 7.8, and that too on ELF systems. Export and ImportCredential
+// do about the same.
+func (c *Credential) Duplicate(ctx context.Context) (*Credential, error) {
+	const op = "Duplicate"
+	if c == nil {
+		return nil, refuse(op, ErrNoCred, "no credential: Acquire one")
+	}
+	if err := ended(ctx, op); err != nil {
+		return nil, err
+	}
+	b := blocking[*gss.Cred]{
+		gate: acquiring, trace: c.trace.orNone(), event: Event{Op: op},
+		call:    func([]byte) (*gss.Cred, error) { return c.thin().Duplicate() },
+		discard: func(d *gss.Cred) { d.Release() },
+	}
+	d, _, err := b.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return wrapCred(d, c.trace), nil
+}
+
+// Destroy closes the credential, and removes the ccache or whatever it is stored
+// in, if the mechanism can: that of Kerberos can in GSS.framework, and in Heimdal it
+// leaves the ccache. ErrNoCred if c was closed already, or a call uses it now; in
+// every other case it is closed. Heimdal after 7.8, but not on ELF systems, and
+// GSS.framework.
+func (c *Credential) Destroy() error {
+	if c == nil {
+		return refuse("Destroy", ErrNoCred, "no credential: Acquire one")
+	}
+	return c.thin().Destroy()
 }
 
 // InquireByOID asks the credential a question that a mechanism defines, such as

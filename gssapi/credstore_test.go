@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func TestStoreDelegated(t *testing.T) {
 	t.Run("environment", func(t *testing.T) {
 		t.Setenv("KRB5CCNAME", "FILE:"+file)
 		err := d.Store(t.Context(), &StoreOptions{Default: true})
-		if kind() == gss.KindHeimdal {
+		if kind() == gss.KindHeimdal && !laterHeimdal() {
 			wantErr(t, "Store", err, ErrUnavailable) // it would be into d itself
 			err = d.CopyToCCache(t.Context(), "FILE:"+file)
 		}
@@ -65,6 +66,9 @@ func TestStoreDelegated(t *testing.T) {
 		}
 		speaksFor(t, acquire(t, nil), MechSPNEGO, "alice")
 		speaksFor(t, d, MechKrb5, "alice")
+		if laterHeimdal() {
+			return // where bob's are, it would store into another ccache of its collection, outside of this realm
+		}
 		bob, err := realm.Kinit("bob", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -171,7 +175,7 @@ func TestExportCredential(t *testing.T) {
 		if info.Name.String() != realm.Principal("alice") || info.Usage != Initiate || info.Expiry.IsZero() || time.Until(info.Expiry) > 24*time.Hour {
 			t.Errorf("%s: %+v", what, info)
 		}
-		spnego := what == "in a file" && kind() != gss.KindHeimdal // 7.8 forgets it
+		spnego := what == "in a file" && kind() != gss.KindHeimdal || laterHeimdal() // 7.8 forgets it, later ones add it to each
 		if slices.Contains(info.Mechs, MechSPNEGO) != spnego || !slices.Contains(info.Mechs, MechKrb5) {
 			t.Errorf("%s: for %v", what, info.Mechs)
 		}
@@ -314,7 +318,9 @@ func TestNegMechs(t *testing.T) {
 		}
 	}
 	_, err = Acquire(t.Context(), &CredentialOptions{Mechs: []OID{MechKrb5}, NegMechs: []OID{MechKrb5}})
-	wantErr(t, "without SPNEGO", err, ErrUnavailable)
+	if !laterHeimdal() || err != nil { // where each is for SPNEGO too
+		wantErr(t, "without SPNEGO", err, ErrUnavailable)
+	}
 	for _, mechs := range [][]OID{{MechSPNEGO}, {""}} {
 		_, err = Acquire(t.Context(), &CredentialOptions{NegMechs: mechs})
 		wantErr(t, fmt.Sprint(mechs), err, ErrBadMech)
@@ -374,6 +380,15 @@ func TestCredentialOption(t *testing.T) {
 	if text := fmt.Sprintf("%v %#v %+v %s %x %v", o, o, secret, secret, secret.String(), []any{secret}); strings.Contains(text, "s3cr3t") || strings.Contains(text, hex.EncodeToString(secret.Value)) || !strings.Contains(text, "FILE:/x") {
 		t.Errorf("printed as %s", text)
 	}
+	text, _ := xml.Marshal(secret)
+	for _, verb := range []string{"%d", "%x", "%o", "%q", "%t"} {
+		text = fmt.Appendf(text, verb, secret)
+	}
+	for _, shown := range []string{"s3cr3t", "115 51", hex.EncodeToString(secret.Value)} {
+		if bytes.Contains(text, []byte(shown)) {
+			t.Errorf("printed as %s", text)
+		}
+	}
 }
 
 // Junk as the value of options that are known.
@@ -405,9 +420,15 @@ func TestAddToCredential(t *testing.T) {
 		c := acquire(t, &CredentialOptions{Mechs: []OID{MechKrb5}})
 		both, err := c.Add(t.Context(), add)
 		if kind() == gss.KindHeimdal {
+			add.Mechs = []OID{MechKrb5}
+			if laterHeimdal() { // which would keep what is there
+				wantErr(t, "of SPNEGO", err, ErrDuplicateElement)
+				_, err = c.Add(t.Context(), add)
+				wantErr(t, "of Kerberos", err, ErrDuplicateElement)
+				return
+			}
 			// It has passwords for Kerberos alone, and puts that in the place of what is there.
 			wantErr(t, "of SPNEGO", err, ErrUnavailable)
-			add.Mechs = []OID{MechKrb5}
 			if both, err = c.Add(t.Context(), add); err != nil {
 				t.Fatal(err)
 			}
@@ -434,6 +455,10 @@ func TestAddToCredential(t *testing.T) {
 		if !gss.Supports("gss_add_cred_from") {
 			wantErr(t, "Add", err, ErrUnavailable)
 			lacks(t, gss.KindHeimdal, "7.8 has no credential stores")
+		}
+		if laterHeimdal() {
+			wantErr(t, "Add", err, ErrDuplicateElement)
+			return
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@
 //
 // The other end does the same with [NewAcceptor]. A context that is established
 // can be handed to another process: [Context.Export] there, [Import] here; only
-// one of them ever holds it.
+// one of them ever holds it. Package handoff does that with connections.
 //
 // # Options
 //
@@ -69,4 +69,24 @@
 //
 // A [Conn] is a net.Conn that encrypts: [Client] and [Server] make one. [Trace]
 // has hooks for logs and metrics.
+//
+// # Channel bindings
+//
+// Bindings tie a context to the TLS connection that its tokens go over: who relays
+// them through another connection is refused. [TLSExporter], [TLSServerEndPoint]
+// and [TLSUnique] make them; both ends make the same, and give them as Bindings in
+// their options. Bindings of other channels are a [ChannelBindings] with
+// ApplicationData of their own, or with addresses (RFC 2744, 3.11).
+//
+// # Beyond RFC 2744
+//
+// Credentials come from files that are named, are stored, exported, and made for
+// others: [CredentialOptions], [AcquireKrb5], [Credential.Store],
+// [Credential.CopyToCCache], [Credential.Export], [Credential.Impersonate].
+// Messages are protected in place and in parts: [Context.WrapInPlace],
+// [Context.AppendWrapAEAD], [Context.WrapIOV]. A context makes keys and tells its
+// own, and what the ticket of its peer says: [Context.PseudoRandom],
+// [Context.SessionKey], [Context.PAC]. Names have attributes and stand for local
+// users: [Name.Attribute], [Name.LocalName], [Name.MayLogIn]. What a library cannot
+// do is ErrUnavailable, and the comments say of each call which ones can.
 package gssapi

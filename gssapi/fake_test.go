@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	fake    = fakeLibrary("fake", &fakegss.Options{Optional: []string{"gss_acquire_cred_from", "gss_acquire_cred_with_password"}})
+	fake    = fakeLibrary("fake", &fakegss.Options{Optional: append([]string{"gss_acquire_cred_from", "gss_acquire_cred_with_password"}, fakegss.IOV...)})
 	fakeGNU = fakeLibrary("fake-gnu", &fakegss.Options{Optional: []string{"gss_check_version"}, GNU: true})
 )
 
@@ -210,7 +210,7 @@ func TestFakeSteps(t *testing.T) {
 	faults(t, "accept=continue-forever")
 	a := NewAcceptor(nil)
 	for range 100 {
-		step(t, a, []byte("any"))
+		step(t, a, frame(MechKrb5, "any"))
 	}
 	if a.is() != partial {
 		t.Errorf("%v", a)
@@ -509,4 +509,63 @@ func TestFakeStatuses(t *testing.T) {
 			t.Errorf("%s: established", fault)
 		}
 	}
+}
+
+// A library that does not encrypt parts, or returns memory that it was not given:
+// nothing of the message goes out, and nothing is taken for one.
+func TestFakeIOV(t *testing.T) {
+	if !onFake(t) {
+		return
+	}
+	i, _ := pair(t, nil, nil)
+	message := func() []IOVBuffer {
+		return []IOVBuffer{{Type: IOVHeader, Data: make([]byte, 20)}, {Type: IOVData, Data: []byte("secret")}}
+	}
+	for _, fault := range []string{"noconf", "untouched"} {
+		faults(t, "iov="+fault)
+		iov := message()
+		wantErr(t, "WrapIOV, "+fault, i.WrapIOV(iov, Private), ErrNotEncrypted)
+		if strings.Trim(string(iov[0].Data), "\x00") != "" {
+			t.Errorf("%s: the header of a message that was not encrypted is there", fault)
+		}
+		buf := append(make([]byte, 20, 64), "secret"...)
+		token, err := i.WrapInPlace(buf, 20, 26, Private)
+		wantErr(t, "WrapInPlace, "+fault, err, ErrNotEncrypted)
+		if len(token) > 0 || strings.Contains(string(buf), "secret") {
+			t.Errorf("%s: %q, and %q in the memory", fault, token, buf)
+		}
+		if err := i.WrapIOV(message(), Integrity); err != nil {
+			t.Errorf("%s: only signed: %v", fault, err)
+		}
+	}
+	faults(t, "")
+	i, a := pair(t, nil, nil) // who have not missed a message
+	iov := message()
+	if err := i.WrapIOV(iov, Private); err != nil {
+		t.Error(err)
+	}
+	if p, err := a.UnwrapIOV(iov); p != Private || err != nil || string(iov[1].Data) != "secret" {
+		t.Errorf("%v, %v, %q", p, err, iov[1].Data)
+	}
+	for _, fault := range []string{"longer", "elsewhere", "allocated", "fail-allocated"} {
+		faults(t, "")
+		iov := message()
+		if err := i.WrapIOV(iov, Private); err != nil {
+			t.Fatal(err)
+		}
+		faults(t, "iov="+fault)
+		_, err := a.UnwrapIOV(iov)
+		wantErr(t, "UnwrapIOV, "+fault, err, ErrFailure)
+		if strings.Trim(string(iov[1].Data), "\x00") != "" {
+			t.Errorf("%s: the data are %q", fault, iov[1].Data)
+		}
+		wantErr(t, "WrapIOV, "+fault, i.WrapIOV(message(), Private), ErrFailure)
+		mic := []IOVBuffer{{Type: IOVMICToken, Data: make([]byte, 20)}, {Type: IOVData, Data: []byte("signed")}}
+		wantErr(t, "MICIOV, "+fault, i.MICIOV(mic), ErrFailure)
+	}
+	// What a header is said to need, and cannot.
+	faults(t, "iov=64k+1")
+	wantErr(t, "WrapIOVLength", i.WrapIOVLength([]IOVBuffer{{Type: IOVHeader}, {Type: IOVData, Data: []byte("x")}}, Private), ErrFailure)
+	_, _, err := i.MessageRoom(1, Integrity)
+	wantErr(t, "MessageRoom", err, ErrFailure)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/seed2651813c/gss"
@@ -61,15 +62,18 @@ const (
 // should have been encrypted.
 var ErrNotEncrypted = errors.New("message is not encrypted")
 
-// Mechanisms.
+// Mechanisms, see [gss.MechKrb5] and the others there.
 const (
 	MechKrb5   = gss.MechKrb5
 	MechSPNEGO = gss.MechSPNEGO
 	MechIAKERB = gss.MechIAKERB
-	MechNTLM   = gss.MechNTLM
+	// MechNTLM is used only by who names it in Mech, NegMechs or Mechs. MIT has it
+	// with the plugin gss-ntlmssp. It proves no acceptor's identity, so that its
+	// initiators name FlagMutual in Without, and its contexts cannot be exported.
+	MechNTLM = gss.MechNTLM
 )
 
-// Name types.
+// Name types, see [gss.NTHostBasedService] and the others there.
 const (
 	NTHostBasedService   = gss.NTHostBasedService
 	NTUserName           = gss.NTUserName
@@ -82,7 +86,7 @@ const (
 	NTKrb5EnterpriseName = gss.NTKrb5EnterpriseName
 )
 
-// Context flags.
+// Context flags, see [gss.Flags].
 const (
 	FlagDeleg         = gss.FlagDeleg
 	FlagMutual        = gss.FlagMutual
@@ -138,12 +142,24 @@ func expiry(seconds uint32) time.Time {
 
 // refuse makes the error of a call that does not reach C.
 func refuse(op string, major Major, format string, args ...any) *Error {
-	return &Error{Op: op, Major: major, Text: fmt.Sprintf(format, args...)}
+	return &Error{Op: op, Major: major, Text: shortened(fmt.Sprintf(format, args...))}
 }
 
-// ended returns an error if ctx is done: an *Error that is ctx.Err and its cause
-// too.
+// shortened bounds what callers gave and goes into the text of an error.
+func shortened(s string) string {
+	const most = 1024
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
+
+// ended returns an error if ctx is nil or done: an *Error that is ctx.Err and its
+// cause too.
 func ended(ctx context.Context, op string) error {
+	if ctx == nil {
+		return refuse(op, ErrFailure, "no context.Context was given: context.Background() is one that does not end")
+	}
 	err := ctx.Err()
 	if err == nil {
 		return nil

@@ -19,16 +19,33 @@ func (c *Context) InquireByOID(object OID) ([][]byte, error) {
 	return c.ctx.InquireByOID(object)
 }
 
+// notOfContext are options that Heimdal 7.8 takes with any context, and sets for the
+// thread that happens to make the call, and so for whoever is on it later, or for
+// the process; and what there is in their place.
+var notOfContext = map[OID]string{
+	"\x2a\x85\x70\x2b\x0d\x05": "RegisterAcceptorIdentity",
+	"\x2a\x85\x70\x2b\x0d\x07": "ThreadSettings", // how hosts are looked up
+	"\x2a\x85\x70\x2b\x0d\x0f": "ThreadSettings", // the default realm
+	"\x2a\x85\x70\x2b\x0d\x10": "the CCache of CredentialOptions",
+	"\x2a\x85\x70\x2b\x0d\x11": "ThreadSettings", // the time offset
+}
+
 // SetOption sets an option of the context. What options there are, and what
 // value each takes, is the mechanism's: Kerberos of MIT has none, Heimdal's has
 // one, for messages under old DES3 keys. value is not changed. If the library
 // took the context away, which is the right of this call, all methods are
 // ErrNoContext afterwards. It does not block.
 //
-// An option that the library does not know is ErrUnavailable. MIT and Heimdal.
+// An option that the library does not know is ErrUnavailable, and so are those of
+// Heimdal that are not for the context, but for its thread or for the process: see
+// ThreadSettings. MIT and Heimdal.
 func (c *Context) SetOption(option OID, value []byte) error {
-	if err := c.usable("SetOption"); err != nil {
+	const op = "SetOption"
+	if err := c.usable(op); err != nil {
 		return err
+	}
+	if instead, ok := notOfContext[option]; ok {
+		return refuse(op, ErrUnavailable, "option %v is not for this context alone: use %s", option, instead)
 	}
 	err := c.ctx.SetOption(option, value)
 	if c.ctx.Gone() {
@@ -60,7 +77,7 @@ func (c *Context) StreamSizes() (*StreamSizes, error) {
 
 // CompleteAuthToken gives the library the first message of the application, for
 // mechanisms that sign it with their last token. Kerberos and SPNEGO do not: it
-// does nothing for them. It does not block. MIT only.
+// does nothing for them. It does not block. MIT only; ErrUnavailable elsewhere.
 func (c *Context) CompleteAuthToken(msg []byte) error {
 	if err := c.usable("CompleteAuthToken"); err != nil {
 		return err
@@ -83,8 +100,8 @@ const (
 // example". Fewer bytes of the same key and seed are the beginning of more. It
 // does not block.
 //
-// n is at most 1 MiB, else ErrFailure. RFC 4401, RFC 4402. MIT and Heimdal,
-// which agree.
+// n is at most 1 MiB, else ErrFailure; ErrUnavailable if the mechanism has no such
+// function. RFC 4401, RFC 4402. MIT and Heimdal, which agree.
 func (c *Context) PseudoRandom(key PRFKey, seed []byte, n int) ([]byte, error) {
 	if err := c.usable("PseudoRandom"); err != nil {
 		return nil, err
@@ -98,8 +115,8 @@ func (c *Context) PseudoRandom(key PRFKey, seed []byte, n int) ([]byte, error) {
 
 // SessionKey returns the key that the messages of the context are protected
 // with, as SSPI gives it to protocols such as SMB. Who has it can read and forge
-// everything. The key is the caller's, who calls Clear. It does not block. MIT
-// and Heimdal.
+// everything. The key is the caller's, who calls Clear. It does not block.
+// ErrUnavailable if the mechanism tells none. MIT and Heimdal.
 func (c *Context) SessionKey() (*Key, error) {
 	const op = "SessionKey"
 	if err := c.usable(op); err != nil {

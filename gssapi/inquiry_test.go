@@ -503,7 +503,7 @@ func TestPAC(t *testing.T) {
 		}
 		_, err = i.PAC()
 		wantErr(t, "PAC of an initiator", err, ErrUnavailable)
-		for _, typ := range []int{-1 << 40, -1, 0, 2, 1<<31 - 1, 1 << 31, 1 << 40} {
+		for _, typ := range ints(-1<<40, -1, 0, 2, 1<<31-1, 1<<31, 1<<40) {
 			for _, c := range []*Context{i, a} {
 				_, err = c.AuthorizationData(typ)
 				wantErr(t, fmt.Sprintf("AuthorizationData(%d) of %v", typ, c), err, ErrUnavailable)
@@ -570,6 +570,14 @@ func TestSetOption(t *testing.T) {
 				t.Errorf("the value was changed to %v", value)
 			}
 			wantErr(t, "a value of another length", c.SetOption(compatDES3MIC, value), ErrUnavailable)
+			// What is the thread's stays: on Heimdal this took bob's tickets for all that
+			// came on the same thread.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			for option, value := range map[string]string{"\x05": "FILE:/nowhere/keytab", "\x07": "\x01", "\x0f": "ELSEWHERE.TEST", "\x10": "FILE:/nowhere/ccache", "\x11": "\x00\x00\x0e\x10"} {
+				wantErr(t, "an option of the thread", c.SetOption(OID(heimdalOption+option), []byte(value)), ErrUnavailable)
+			}
+			speaksFor(t, acquire(t, nil), mech, "alice")
 			exchange(t, c, peer)
 		})
 	})
@@ -668,6 +676,13 @@ func TestThreadSettings(t *testing.T) {
 	wantErr(t, "a long offset", (&ThreadSettings{TimeOffset: 1 << 62}).Run(never), ErrFailure)
 	wantErr(t, "a realm with a NUL", (&ThreadSettings{DefaultRealm: "A\x00B"}).Run(never), ErrFailure)
 	wantErr(t, "a function that ends its goroutine", (&ThreadSettings{}).Run(func() error { runtime.Goexit(); return nil }), ErrFailure)
+	wantErr(t, "no function", (&ThreadSettings{}).Run(nil), ErrFailure)
+	defer func() {
+		if p := recover(); p != "a fault" {
+			t.Errorf("a panic of the function comes out as %v", p)
+		}
+	}()
+	(&ThreadSettings{}).Run(func() error { panic("a fault") })
 }
 
 // timeLeft is how long a context lives.

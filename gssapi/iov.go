@@ -132,8 +132,8 @@ func (c *Context) WrapIOVLength(iov []IOVBuffer, p Protection) error {
 // may lie on each other. With Private there must be an IOVData, which may be
 // empty; the error is ErrUnavailable if confidentiality was not negotiated, and
 // ErrNotEncrypted if the library did not encrypt. ErrUnavailable is also that of a
-// mechanism that has no messages in parts. It allocates nothing and does not
-// block. MIT and Heimdal.
+// mechanism that has no messages in parts; ErrFailure that of parts which are too
+// short or too many. It allocates nothing and does not block. MIT and Heimdal.
 func (c *Context) WrapIOV(iov []IOVBuffer, p Protection) error {
 	const op = "WrapIOV"
 	if err := c.usable(op); err != nil {
@@ -257,6 +257,7 @@ func (c *Context) LayoutIOV(dst, msg []byte, p Protection) (out []byte, iov []IO
 // MessageRoom is how many bytes must be free before and after a message of n bytes
 // for WrapInPlace: those of its token, or a few more with enctypes older than AES.
 // No token of Kerberos needs more than 96 and 64. Errors are those of WrapInPlace.
+// It does not block. MIT and Heimdal.
 func (c *Context) MessageRoom(n int, p Protection) (before, after int, err error) {
 	const op = "MessageRoom"
 	if err := c.usable(op); err != nil {
@@ -312,7 +313,8 @@ func (c *Context) wrapAround(op string, buf []byte, start, end int, associated [
 // UnwrapInPlace returns the message that the peer's token carries, a part of
 // token, and tells how it was protected: it is the caller who must refuse what is
 // not Private enough. It is UnwrapIOV with an IOVStream: nothing is copied or
-// allocated, and on an error the message is overwritten.
+// allocated, and on an error the message is overwritten. It does not block. MIT and
+// Heimdal.
 func (c *Context) UnwrapInPlace(token []byte) ([]byte, Protection, error) {
 	return c.unwrapAssociated(token, nil)
 }
@@ -374,7 +376,8 @@ func (c *Context) AppendUnwrapAEAD(dst, token, associated []byte) ([]byte, Prote
 }
 
 // MICIOVLength gives the part of type IOVMICToken the length that it needs for
-// MICIOV, and memory if its capacity is too small. MIT; ErrUnavailable elsewhere.
+// MICIOV, and memory if its capacity is too small. It does not block. MIT;
+// ErrUnavailable elsewhere.
 func (c *Context) MICIOVLength(iov []IOVBuffer) error {
 	const op = "MICIOVLength"
 	if err := c.usable(op); err != nil {
@@ -391,8 +394,8 @@ func (c *Context) MICIOVLength(iov []IOVBuffer) error {
 // MICIOV writes a code by which the peer can verify all parts of type IOVData and
 // IOVSignOnly, in their order, into the IOVMICToken, and shortens that to what was
 // written. It is what AppendMIC makes of the parts in one piece, so that the peer
-// may use VerifyMIC, and the other way round. It allocates nothing and does not
-// block. MIT; ErrUnavailable elsewhere.
+// may use VerifyMIC, and the other way round. ErrFailure if the IOVMICToken is too
+// short. It allocates nothing and does not block. MIT; ErrUnavailable elsewhere.
 func (c *Context) MICIOV(iov []IOVBuffer) error {
 	const op = "MICIOV"
 	if err := c.usable(op); err != nil {

@@ -220,6 +220,9 @@ func TestIOVLengths(t *testing.T) {
 				err := i.WrapIOV(iov, Private)
 				if more < 0 {
 					wantErr(t, "too short a part", err, ErrFailure)
+					if !strings.Contains(err.Error(), "too short") {
+						t.Errorf("too short a part: %v", err)
+					}
 					if !bytes.Equal(room[n+more:], bytes.Repeat([]byte{0xaa}, 200-more)) {
 						t.Error("there was written beyond it")
 					}
@@ -537,7 +540,11 @@ func TestMICIOV(t *testing.T) {
 					}
 				}
 				iov = parts(mic[:5])
-				wantErr(t, "too short a part", c.MICIOV(iov), ErrFailure)
+				err = c.MICIOV(iov)
+				wantErr(t, "too short a part", err, ErrFailure)
+				if !strings.Contains(err.Error(), "too short") {
+					t.Errorf("too short a part: %v", err)
+				}
 			}
 		}
 	})
@@ -590,6 +597,9 @@ func TestIOVOrder(t *testing.T) {
 			take("a gap", third, "the third", tolerant, ErrGapToken)
 			take("late", second, "the second", tolerant, ErrUnseqToken)
 			take("late again", second, "the second", false, ErrDuplicateToken)
+			if laterHeimdal() {
+				a.UnwrapInPlace(bytes.Clone(third)) // as in TestOrder
+			}
 			take("a duplicate", third, "the third", false, ErrDuplicateToken)
 			send(t, i, a, "next")
 

@@ -1,7 +1,6 @@
 package gssapi
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/seed2651813c/gss"
@@ -13,7 +12,7 @@ type Key = gss.Key
 // TicketFlags are the flags of a Kerberos ticket, see [gss.TicketFlags].
 type TicketFlags = gss.TicketFlags
 
-// Ticket flags: RFC 4120, 2.
+// Ticket flags: RFC 4120, 2. See [gss.TicketFlags].
 const (
 	TicketForwardable     = gss.TicketForwardable
 	TicketForwarded       = gss.TicketForwarded
@@ -34,9 +33,9 @@ const (
 // TicketFlags returns the flags of the ticket that the initiator came with. It
 // does not block.
 //
-// Kerberos only. The error is ErrUnavailable on Heimdal 7.8 for an initiator's
-// context and for one that was imported, which have no ticket there. MIT and
-// Heimdal.
+// The error is ErrUnavailable for a context of another mechanism than Kerberos, and
+// on Heimdal 7.8 for an initiator's and for one that was imported, which have no
+// ticket there. MIT and Heimdal.
 func (c *Context) TicketFlags() (TicketFlags, error) {
 	if err := c.usable("TicketFlags"); err != nil {
 		return 0, err
@@ -45,8 +44,8 @@ func (c *Context) TicketFlags() (TicketFlags, error) {
 }
 
 // AuthTime returns when the initiator's user authenticated to the KDC: not when
-// this context was established. It does not block. Kerberos only; errors are
-// those of TicketFlags. MIT and Heimdal.
+// this context was established. It does not block. Errors are those of TicketFlags.
+// MIT and Heimdal.
 func (c *Context) AuthTime() (time.Time, error) {
 	if err := c.usable("AuthTime"); err != nil {
 		return time.Time{}, err
@@ -66,9 +65,10 @@ func (c *Context) AuthTime() (time.Time, error) {
 // itself. Of what is within an AD-IF-RELEVANT (type 1), as most is, it has the
 // whole only. Heimdal looks into the ticket alone, and within.
 //
-// Kerberos only. The error is ErrUnavailable if there is none, and ErrFailure if
-// MIT has several: InquireByOID returns them, under 1.2.840.113554.1.2.2.5.10 and
-// the type. MIT and Heimdal.
+// The copy is the caller's. The error is ErrUnavailable if there is none, as in a
+// context of another mechanism than Kerberos, and ErrFailure if MIT has several:
+// InquireByOID returns them, under 1.2.840.113554.1.2.2.5.10 and the type. MIT and
+// Heimdal.
 func (c *Context) AuthorizationData(adType int) ([]byte, error) {
 	const op = "AuthorizationData"
 	if err := c.usable(op); err != nil {
@@ -87,8 +87,9 @@ func (c *Context) AuthorizationData(adType int) ([]byte, error) {
 // establishes the context, unless its configuration has check_pac off.) It does
 // not block.
 //
-// Kerberos only. The error is ErrUnavailable if there is none, and
-// ErrContextExpired on an expired context of MIT. MIT and Heimdal.
+// The copy is the caller's. The error is ErrUnavailable if there is none, as in a
+// context of another mechanism than Kerberos, and ErrContextExpired on an expired
+// context of MIT. MIT and Heimdal.
 func (c *Context) PAC() ([]byte, error) {
 	if err := c.usable("PAC"); err != nil {
 		return nil, err
@@ -113,7 +114,8 @@ func (c *Context) ServiceKey() (*Key, error) {
 // InitiatorSubkey returns the key that the initiator chose, or the session key
 // of its ticket if it chose none. Messages are protected with it only where the
 // acceptor chose none, see SessionKey. The key is the caller's, who calls Clear.
-// It does not block. Kerberos only. MIT and Heimdal.
+// It does not block. ErrUnavailable for a context of another mechanism than
+// Kerberos. MIT and Heimdal.
 func (c *Context) InitiatorSubkey() (*Key, error) {
 	if err := c.usable("InitiatorSubkey"); err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ type LucidContext = gss.LucidContext
 // the first message is received: the libraries tell the number that the peer
 // began with.
 //
-// Kerberos only. MIT and Heimdal.
+// ErrUnavailable for a context of another mechanism than Kerberos. MIT and Heimdal.
 func (c *Context) Lucid() (*LucidContext, error) {
 	if err := c.usable("Lucid"); err != nil {
 		return nil, err
@@ -181,22 +183,21 @@ type ThreadSettings struct {
 // Run calls f with these settings, on a thread of its own that ends with it:
 // nothing of them reaches other calls. Methods that take a context.Context have
 // them only if that cannot end, such as context.Background; else their calls are
-// made elsewhere. Goroutines that f starts do not have them.
+// made elsewhere, as those are that take a CCache. Goroutines that f starts do not
+// have them. A panic of f goes on in the caller.
 //
 // The error is f's, or ErrUnavailable, without f being called, on other
 // libraries than Heimdal.
-func (s *ThreadSettings) Run(f func() error) (err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err = s.set(); err == nil {
-			err = refuse("ThreadSettings", ErrFailure, "the function did not return")
-			err = f()
+func (s *ThreadSettings) Run(f func() error) error {
+	if f == nil {
+		return refuse("ThreadSettings", ErrFailure, "no function was given")
+	}
+	return gss.OnOwnThread(func() error {
+		if err := s.set(); err != nil {
+			return err
 		}
-	}()
-	<-done
-	return err
+		return f()
+	})
 }
 
 // set sets them for this thread.
@@ -227,7 +228,8 @@ func (s *ThreadSettings) set() error {
 }
 
 // TimeOffset tells by how much the time of Kerberos is ahead of the system's, on
-// this thread: see ThreadSettings. Heimdal only.
+// this thread: see ThreadSettings. It does not block. Heimdal only;
+// ErrUnavailable elsewhere.
 func TimeOffset() (time.Duration, error) {
 	s, err := gss.TimeOffset()
 	return time.Duration(s) * time.Second, err

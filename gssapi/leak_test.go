@@ -125,3 +125,19 @@ func TestTransfersDoNotLeak(t *testing.T) {
 		exchange(t, i, a)
 	})
 }
+
+// MIT 1.20 allocates for a message of nothing that was only signed, and does not
+// free what has no length.
+func TestEmptyMessagesDoNotLeak(t *testing.T) {
+	needsHandshake(t)
+	i, a := pair(t, nil, nil)
+	flat(t, 16, func() {
+		token, err := i.AppendWrap(nil, nil, Integrity)
+		if err == nil {
+			_, _, err = a.AppendUnwrap(nil, token)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -49,7 +49,8 @@ func (n *Name) LocalName(ctx context.Context, mech OID) (string, error) {
 // MayLogIn reports whether the principal may log in as that local user. For
 // Kerberos he may if the user's ~/.k5login has him, or, without such a file, if
 // LocalName is the user's name. The name is that of a peer, or one that Canonicalize
-// returned. False and no error is a no; an error is a no as well.
+// returned; MIT answers ErrNameNotMN to others. False and no error is a no; an error
+// is a no as well.
 //
 // On Heimdal 7.8 a .k5login keeps nobody out unless krb5.conf says
 // k5login_authoritative = true, which is the default of MIT; and the answer may be a

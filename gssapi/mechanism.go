@@ -6,7 +6,8 @@ import (
 	"github.com/seed2651813c/gss"
 )
 
-// Attributes of mechanisms: RFC 5587, 3.4.
+// Attributes of mechanisms: RFC 5587, 3.4. See [gss.MAMechConcrete] and the others
+// there.
 const (
 	MAMechConcrete  = gss.MAMechConcrete
 	MAMechPseudo    = gss.MAMechPseudo
@@ -50,8 +51,8 @@ type MechInfo struct {
 }
 
 // DescribeMech tells what a mechanism is. ErrBadMech for one that the library does
-// not have. RFC 5587, 3.4.3, and RFC 5801, 11. MIT, Heimdal, GNU gss,
-// GSS.framework.
+// not have. It does not block. RFC 5587, 3.4.3, and RFC 5801, 11. MIT, Heimdal, GNU
+// gss, GSS.framework.
 func DescribeMech(mech OID) (*MechInfo, error) {
 	sasl, name, description, err := gss.InquireSASLNameForMech(mech)
 	if err != nil && !errors.Is(err, ErrUnavailable) {
@@ -65,13 +66,14 @@ func DescribeMech(mech OID) (*MechInfo, error) {
 }
 
 // MechForSASLName returns the mechanism with that name in SASL, such as
-// "GS2-KRB5". ErrBadMech if there is none. RFC 5801, 11. MIT, Heimdal, GNU gss,
-// GSS.framework.
+// "GS2-KRB5". ErrBadMech if there is none. It does not block. RFC 5801, 11. MIT,
+// Heimdal, GNU gss, GSS.framework.
 func MechForSASLName(name string) (OID, error) { return gss.InquireMechForSASLName(name) }
 
 // MechanismsByAttributes returns the mechanisms that have all desired attributes
 // and none of those in except, and that know all that are critical. Each may be
-// nil. RFC 5587, 3.4.2. MIT, Heimdal, GSS.framework.
+// nil. It does not block. RFC 5587, 3.4.2. MIT, Heimdal, GSS.framework;
+// ErrUnavailable elsewhere.
 //
 // Heimdal 7.8 counts only attributes that a mechanism has as known to it.
 func MechanismsByAttributes(desired, except, critical []OID) ([]OID, error) {
@@ -80,8 +82,8 @@ func MechanismsByAttributes(desired, except, critical []OID) ([]OID, error) {
 
 // DescribeAttribute returns the name of an attribute of mechanisms, such as
 // "GSS_C_MA_CTX_TRANS", and a short and a long description, which may be empty.
-// ErrBadMechAttr for one that the library does not know. RFC 5587, 3.4.4. MIT,
-// Heimdal, GSS.framework.
+// ErrBadMechAttr for one that the library does not know. It does not block. RFC
+// 5587, 3.4.4. MIT, Heimdal, GSS.framework; ErrUnavailable elsewhere.
 func DescribeAttribute(attr OID) (name, short, long string, err error) {
 	if name, short, long, err = gss.DisplayMechAttr(attr); err != nil {
 		return "", "", "", err
@@ -90,14 +92,15 @@ func DescribeAttribute(attr OID) (name, short, long string, err error) {
 }
 
 // Encapsulate puts token into the frame of an initial context token, which names
-// the mechanism. RFC 2743, 3.1. MIT, Heimdal, GNU gss, GSS.framework.
+// the mechanism. token is not changed. ErrBadMech for an identifier that is empty, or
+// of more than 127 bytes. RFC 2743, 3.1. MIT, Heimdal, GNU gss, GSS.framework.
 func Encapsulate(mech OID, token []byte) ([]byte, error) {
 	return taken(gss.EncapsulateToken(token, mech))
 }
 
 // Decapsulate takes token out of the frame that Encapsulate makes.
-// ErrDefectiveToken if it is not in one of that mechanism. RFC 2743, 3.1. MIT,
-// Heimdal, GNU gss, GSS.framework.
+// ErrDefectiveToken if it is not in one of that mechanism. What is returned is a
+// copy. RFC 2743, 3.1. MIT, Heimdal, GNU gss, GSS.framework.
 func Decapsulate(mech OID, token []byte) ([]byte, error) {
 	return taken(gss.DecapsulateToken(token, mech))
 }

@@ -2,6 +2,7 @@ package gssapi
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -40,7 +41,11 @@ func TestMechForSASLName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := MechForSASLName(i.SASLName); err != nil || got != m {
+		got, err := MechForSASLName(i.SASLName)
+		if m == gss.MechSANON && errors.Is(err, ErrBadMech) {
+			continue // Heimdal after 7.8 does not know its own name of it
+		}
+		if err != nil || got != m {
 			t.Errorf("%q is %v, %v, want %v", i.SASLName, got, err, m)
 		}
 	}

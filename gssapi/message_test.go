@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -226,6 +227,9 @@ func TestOrder(t *testing.T) {
 					check("a gap", third, "third", order&AllowGap != 0, ErrGapToken)
 					check("late", second, "second", order&AllowReorder != 0, ErrUnseqToken)
 					check("late again", second, "", false, ErrDuplicateToken)
+					if laterHeimdal() {
+						to.Unwrap(third) // it forgets that it refused it for the gap, and takes it: but once
+					}
 					check("a duplicate", third, "", false, ErrDuplicateToken)
 					send(t, from, to, "next")
 
@@ -251,6 +255,9 @@ func TestOrder(t *testing.T) {
 					one, two := mic(), mic()
 					verify("MIC with a gap", two, order&AllowGap != 0, ErrGapToken)
 					verify("MIC late", one, order&AllowReorder != 0, ErrUnseqToken)
+					if laterHeimdal() {
+						to.VerifyMIC([]byte("msg"), two)
+					}
 					verify("MIC twice", two, false, ErrDuplicateToken)
 					send(t, from, to, "after")
 
@@ -470,13 +477,13 @@ func TestMaxMessage(t *testing.T) {
 				t.Errorf("%v: no message fits up to %d bytes", p, none)
 			}
 		}
-		for _, size := range []int{-1, -1 << 62} {
+		for _, size := range []int{-1, math.MinInt} {
 			if _, err := i.MaxMessage(size, Private); err == nil {
 				t.Errorf("a size of %d", size)
 			}
 		}
-		if n, err := i.MaxMessage(1<<40, Private); err != nil || n < 1<<30 || n >= 1<<31 {
-			t.Errorf("of a tebibyte: %d, %v", n, err)
+		if n, err := i.MaxMessage(math.MaxInt, Private); err != nil || n < 1<<30 || n > math.MaxInt32 {
+			t.Errorf("of the longest token: %d, %v", n, err)
 		}
 		_, err := i.MaxMessage(100, Protection(2))
 		if err == nil {

@@ -173,7 +173,12 @@ func (n *Name) Close() error {
 
 // AdoptName takes ownership of a gss_name_t of the loaded library that C code of
 // this process made. The error is ErrUnavailable if there are two GSS-API
-// libraries in the process: call gss.LoadAt first.
+// libraries in the process (call gss.LoadAt first), ErrBadName for nil; then the
+// handle is still the caller's.
+//
+// What a context of SPNEGO told C may be unequal to the same name from elsewhere (MIT
+// 1.20, Heimdal 7.8) and export to other bytes (MIT). Adopt the context too, and ask its
+// Info.
 func AdoptName(h unsafe.Pointer) (*Name, error) {
 	n, err := gss.AdoptName(h)
 	if err != nil {
@@ -184,6 +189,8 @@ func AdoptName(h unsafe.Pointer) (*Name, error) {
 	return name, nil
 }
 
-// Detach gives the gss_name_t to the caller, who releases it in C. The Name
-// counts as closed. ErrBadName if it was closed already, or a call uses it now.
+// Detach gives the gss_name_t to the caller, who releases it in C. Every use of
+// the Name from here on is ErrBadName; Detach waits for those that are under way,
+// abandoned ones too, which may ask a KDC. The error is ErrBadName if it was closed
+// or detached before.
 func (n *Name) Detach() (unsafe.Pointer, error) { return n.thin().Detach() }

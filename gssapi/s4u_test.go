@@ -3,6 +3,8 @@ package gssapi
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +16,8 @@ import (
 // lacksS4U skips a test on a library without S4U2Self, after it has said so.
 func lacksS4U(t *testing.T) {
 	t.Helper()
-	if gss.Supports("gss_acquire_cred_impersonate_name") {
-		return
+	if gss.Supports("gss_add_cred_impersonate_name") {
+		return // Heimdal after 7.8 has only the other one, and no mechanism that does it
 	}
 	_, err := acquire(t, nil).Impersonate(t.Context(), importName(t, "bob", NTUserName), nil)
 	wantErr(t, "Impersonate", err, ErrUnavailable, errors.ErrUnsupported)
@@ -24,7 +26,7 @@ func lacksS4U(t *testing.T) {
 	if !strings.Contains(err.Error(), "gss_add_cred_impersonate_name") {
 		t.Errorf("%v does not name the function", err)
 	}
-	lacks(t, gss.KindHeimdal, "7.8 has no gss_acquire_cred_impersonate_name")
+	lacks(t, gss.KindHeimdal, "7.8 has no gss_acquire_cred_impersonate_name, and later ones no mechanism that does it")
 }
 
 // peerOf is who a context with a service is of, that c initiates; empty if there
@@ -113,122 +115,261 @@ func TestImpersonate(t *testing.T) {
 	}
 }
 
-// With Heimdal's KDC, which lets host/front.test delegate to host/back.test, and to
-// no other.
-func TestConstrainedDelegation(t *testing.T) {
-	needsHandshake(t)
-	lacksS4U(t)
-	if !inChildNow() {
-		if err := gsstest.Available(gsstest.Heimdal); err != nil {
-			t.Skipf("an MIT KDC keeps in LDAP alone who may delegate to whom, and there is no Heimdal KDC: %v", err)
-		}
-		inChild(t, delegationRealm(t))
-		return
-	}
-	kept(t)
-	keys := "FILE:" + os.Getenv("S4U_KEYTAB")
-	front := acquire(t, &CredentialOptions{Usage: Both, Store: map[string]string{"ccache": "FILE:" + os.Getenv("S4U_FRONT"), "keytab": keys}})
-	plain := acquire(t, &CredentialOptions{CCache: "FILE:" + os.Getenv("S4U_PLAIN")})
-	alice := importName(t, "alice", NTUserName)
+// delegating are the services of the realms of the tests below. All but the last
+// may act for users to host/back.test, and to no other.
+const (
+	front = "host/front.test" // for any user, also without his ticket (ok_to_auth_as_delegate)
+	plain = "host/plain.test" // for users who came with a ticket
+	none  = "host/none.test"
+)
 
-	check := func(t *testing.T, c *Credential, mech OID) {
-		t.Helper()
-		if who, err := peerOf(t, c, mech, "host", "back.test"); err != nil || who != "alice@S4U.TEST" {
-			t.Errorf("to the service that is allowed: %q, %v", who, err)
-		}
-		if who, err := peerOf(t, c, mech, "host", "other.test"); err == nil {
-			t.Errorf("as %s to a service that is not allowed", who)
-		}
+// eachS4U runs a test in a realm whose KDC can be told who may delegate to whom,
+// in a process of its own, where tickets of p are in the file named by S4U_p.
+// alice may be acted for, bob may not.
+func eachS4U(t *testing.T, f func(t *testing.T, k gsstest.KDC)) {
+	t.Helper()
+	needsHandshake(t)
+	for _, k := range []gsstest.KDC{gsstest.MITLDAP, gsstest.Heimdal} {
+		t.Run(k.String(), func(t *testing.T) {
+			if !inChildNow() {
+				inChild(t, delegationRealm(t, k))
+				return
+			}
+			kept(t)
+			f(t, k)
+		})
 	}
-	t.Run("S4U2Self and S4U2Proxy", func(t *testing.T) {
-		c, err := front.Impersonate(t.Context(), alice, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, mech := range []OID{MechKrb5, MechSPNEGO} {
-			check(t, c, mech)
-		}
-	})
-	t.Run("exported", func(t *testing.T) {
-		c, err := front.Impersonate(t.Context(), alice, &CredentialOptions{Mechs: []OID{MechKrb5}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := c.Export(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, err = ImportCredential(token); err != nil {
-			t.Fatal(err)
-		}
-		check(t, c, MechKrb5)
-	})
-	t.Run("no protocol transition", func(t *testing.T) {
-		// Of a service that the KDC does not trust the tickets are for itself.
-		c, err := plain.Impersonate(t.Context(), alice, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if who, err := peerOf(t, c, MechKrb5, "host", "plain.test"); err != nil || who != "alice@S4U.TEST" {
-			t.Errorf("to itself: %q, %v", who, err)
-		}
-		if who, err := peerOf(t, c, MechKrb5, "host", "back.test"); err == nil {
-			t.Errorf("as %s to another service, although the KDC trusts it not", who)
-		}
-	})
-	t.Run("S4U2Proxy for a client that logged in", func(t *testing.T) {
-		to, err := HostService("host", "front.test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, a := NewInitiator(to, &InitiatorOptions{Mech: MechKrb5}), NewAcceptor(&AcceptorOptions{Credential: front})
-		if err := handshake(i, a, nil); err != nil {
-			t.Fatal(err)
-		}
-		d := a.Delegated()
-		if d == nil {
-			t.Fatal("there is no credential for the client")
-		}
-		info, err := d.Info(t.Context())
-		if err != nil || info.Name.String() != "alice@S4U.TEST" {
-			t.Errorf("%+v, %v", info, err)
-		}
-		if who, err := d.InquireByOID(t.Context(), gss.CredImpersonator); err != nil || len(who) != 1 || string(who[0]) != "host/front.test@S4U.TEST" {
-			t.Errorf("acted for by %q, %v", who, err)
-		}
-		// (Heimdal's KDC 7.8 does not take the client's ticket as evidence: it finds
-		// its own SignedPath in there wrong.)
-		if who, err := peerOf(t, d, MechKrb5, "host", "other.test"); err == nil {
-			t.Errorf("as %s to a service that is not allowed", who)
-		}
-		i, a = NewInitiator(to, &InitiatorOptions{Mech: MechKrb5}), NewAcceptor(nil)
-		if err := handshake(i, a, nil); err != nil {
-			t.Fatal(err)
-		}
-		if a.Delegated() != nil {
-			t.Error("a credential to accept with alone acts for the client")
-		}
-	})
 }
 
-// delegationRealm is the environment of a process in a realm of Heimdal's KDC,
-// whose default initiator is alice.
-func delegationRealm(t *testing.T) []string {
+// ofS4U is a credential of a service or user of eachS4U.
+func ofS4U(t *testing.T, p string, u Usage) *Credential {
 	t.Helper()
-	const front, plain, back, other = "host/front.test", "host/plain.test", "host/back.test", "host/other.test"
-	r := gsstest.New(t, &gsstest.Options{KDC: gsstest.Heimdal, Realm: "S4U.TEST", Principals: []string{"alice", front, plain, back, other}})
-	if err := r.AllowDelegation(front, back); err != nil {
-		t.Fatal(err)
+	o := &CredentialOptions{Usage: u, CCache: "FILE:" + os.Getenv("S4U_"+p)}
+	if u == Both {
+		o.CCache, o.Store = "", map[string]string{"ccache": o.CCache, "keytab": "FILE:" + os.Getenv("S4U_KEYTAB")}
 	}
-	keytab, err := r.Keytab(front, plain, back, other)
+	return acquire(t, o)
+}
+
+// impersonate is a credential of a service for a user who sent it no ticket.
+func impersonate(t *testing.T, service, user string, mechs ...OID) *Credential {
+	t.Helper()
+	c, err := ofS4U(t, service, Initiate).Impersonate(t.Context(), importName(t, user, NTUserName), &CredentialOptions{Mechs: mechs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{}
-	for _, p := range []string{"alice", front, plain} {
-		if files[p], err = r.Kinit(p, &gsstest.KinitOptions{Forwardable: true}); err != nil {
+	return c
+}
+
+// speaksTo fails the test unless c makes contexts of user with that host.
+func speaksTo(t *testing.T, c *Credential, mech OID, host, user string) {
+	t.Helper()
+	if who, err := peerOf(t, c, mech, "host", host); err != nil || who != user+"@S4U.TEST" {
+		t.Errorf("to %s: %q, %v", host, who, err)
+	}
+}
+
+// refusedTo fails the test unless the KDC refuses c that host, and the error says
+// so, and who wanted what.
+func refusedTo(t *testing.T, c *Credential, mech OID, host, service string) {
+	t.Helper()
+	who, err := peerOf(t, c, mech, "host", host)
+	if err == nil {
+		t.Errorf("as %s to %s, although the KDC has not allowed it", who, host)
+		return
+	}
+	wantErr(t, host, err, ErrFailure)
+	for _, text := range []string{"KDC can't fulfill requested option", service + "@S4U.TEST for a user", "host@" + host} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%v does not tell %q", err, text)
+		}
+	}
+}
+
+// S4U2Self, and S4U2Proxy with what it brought: protocol transition.
+func TestConstrainedDelegation(t *testing.T) {
+	needsHandshake(t)
+	lacksS4U(t)
+	eachS4U(t, func(t *testing.T, _ gsstest.KDC) {
+		eachMech(t, func(t *testing.T, mech OID) {
+			c := impersonate(t, front, "alice")
+			speaksTo(t, c, mech, "back.test", "alice")
+			refusedTo(t, c, mech, "other.test", front)
+			speaksTo(t, c, mech, "back.test", "alice") // as before
+			speaksTo(t, c, mech, "front.test", "alice")
+
+			for _, tt := range []struct{ service, user string }{
+				{front, "bob"},   // who may not be acted for
+				{plain, "alice"}, // who sent it no ticket
+				{none, "alice"},
+			} {
+				c := impersonate(t, tt.service, tt.user)
+				speaksTo(t, c, mech, strings.TrimPrefix(tt.service, "host/"), tt.user)
+				refusedTo(t, c, mech, "back.test", tt.service)
+			}
+			_, err := peerOf(t, c, mech, "host", "nosuch.test")
+			if err == nil || !strings.Contains(err.Error(), "not found in Kerberos database") || !strings.Contains(err.Error(), "host@nosuch.test") {
+				t.Errorf("to a service that does not exist: %v", err)
+			}
+		})
+		t.Run("exported", func(t *testing.T) {
+			token, err := impersonate(t, front, "alice", MechKrb5).Export(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := ImportCredential(token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			speaksTo(t, c, MechKrb5, "back.test", "alice")
+			refusedTo(t, c, MechKrb5, "other.test", front)
+		})
+		t.Run("added", func(t *testing.T) {
+			_, err := ofS4U(t, none, Initiate).Add(t.Context(), &CredentialOptions{Mechs: []OID{MechKrb5}, Name: importName(t, "alice", NTUserName), Impersonator: ofS4U(t, front, Initiate)})
+			wantErr(t, "an element that is there", err, ErrDuplicateElement)
+			own := acquire(t, &CredentialOptions{Mechs: []OID{MechSPNEGO}, CCache: "FILE:" + os.Getenv("S4U_"+none)})
+			c, err := own.Add(t.Context(), &CredentialOptions{Mechs: []OID{MechKrb5}, Name: importName(t, "alice", NTUserName), Impersonator: ofS4U(t, front, Initiate)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			speaksTo(t, c, MechKrb5, "back.test", "alice")
+			speaksTo(t, c, MechSPNEGO, "back.test", none)
+			refusedTo(t, c, MechKrb5, "other.test", front)
+		})
+	})
+}
+
+// S4U2Proxy with the ticket that a client brought: it is what Delegated returns,
+// where the client delegated nothing.
+func TestDelegatedByProxy(t *testing.T) {
+	needsHandshake(t)
+	lacksS4U(t)
+	eachS4U(t, func(t *testing.T, k gsstest.KDC) {
+		// accepted is what a service has for a client that came with these tickets.
+		accepted := func(t *testing.T, service, client string, mech OID, u Usage, flags Flags) *Credential {
+			t.Helper()
+			to, err := HostService("host", strings.TrimPrefix(service, "host/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := NewInitiator(to, &InitiatorOptions{Mech: mech, Credential: ofS4U(t, client, Initiate), Flags: flags})
+			own := &AcceptorOptions{}
+			if u == Both {
+				own.Credential = ofS4U(t, service, Both)
+			}
+			a := NewAcceptor(own)
+			if err := handshake(i, a, nil); err != nil {
+				t.Fatal(err)
+			}
+			exchange(t, i, a)
+			return a.Delegated()
+		}
+		eachMech(t, func(t *testing.T, mech OID) {
+			for _, service := range []string{front, plain} {
+				d := accepted(t, service, "alice", mech, Both, 0)
+				if d == nil {
+					t.Fatal("there is no credential for the client")
+				}
+				info, err := d.Info(t.Context())
+				if err != nil || info.Name.String() != "alice@S4U.TEST" || info.Usage != Initiate || info.Expiry.IsZero() {
+					t.Errorf("%+v, %v", info, err)
+				}
+				if who, err := d.InquireByOID(t.Context(), gss.CredImpersonator); err != nil || len(who) != 1 || string(who[0]) != service+"@S4U.TEST" {
+					t.Errorf("acted for by %q, %v", who, err)
+				}
+				refusedTo(t, d, MechKrb5, "other.test", service)
+				if k == gsstest.Heimdal {
+					// 7.8 does not take the client's ticket as evidence: it finds its own
+					// SignedPath in there wrong.
+					refusedTo(t, d, MechKrb5, "back.test", service)
+					continue
+				}
+				speaksTo(t, d, MechKrb5, "back.test", "alice")
+				both, err := d.ForSPNEGO(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				speaksTo(t, both, MechSPNEGO, "back.test", "alice")
+				refusedTo(t, both, MechSPNEGO, "other.test", service)
+			}
+			// A service that may not; a client who may not be acted for; one whose
+			// tickets are not forwardable.
+			for _, tt := range []struct{ service, client string }{{none, "alice"}, {front, "bob"}, {front, "alice, not forwardable"}} {
+				d := accepted(t, tt.service, tt.client, mech, Both, 0)
+				if d == nil {
+					t.Fatalf("%v: there is no credential for the client", tt)
+				}
+				refusedTo(t, d, MechKrb5, "back.test", tt.service)
+			}
+			if accepted(t, front, "alice", mech, Accept, 0) != nil {
+				t.Error("a credential to accept with alone acts for the client")
+			}
+			// What the client delegates is his own, and goes anywhere.
+			d := accepted(t, none, "alice", mech, Both, FlagDeleg)
+			if d == nil {
+				t.Fatal("nothing was delegated")
+			}
+			if who, err := d.InquireByOID(t.Context(), gss.CredImpersonator); err != nil || len(who) != 0 {
+				t.Errorf("what was delegated is acted for by %q, %v", who, err)
+			}
+			speaksTo(t, d, MechKrb5, "other.test", "alice")
+		})
+	})
+}
+
+// A library without S4U uses the tickets that a tool got by it, and accepts them.
+func TestProxyTickets(t *testing.T) {
+	eachS4U(t, func(t *testing.T, k gsstest.KDC) {
+		eachMech(t, func(t *testing.T, mech OID) {
+			c := acquire(t, &CredentialOptions{CCache: "FILE:" + os.Getenv("S4U_proxy")})
+			speaksTo(t, c, mech, "back.test", "alice")
+			if who, err := peerOf(t, c, mech, "host", "other.test"); err == nil {
+				t.Errorf("as %s to another service", who)
+			}
+		})
+	})
+}
+
+// delegationRealm starts a realm of that KDC, and returns the environment of a
+// process in it.
+func delegationRealm(t *testing.T, k gsstest.KDC) []string {
+	t.Helper()
+	const back = "host/back.test"
+	services := []string{front, plain, none, back, "host/other.test"}
+	r := gsstest.New(t, &gsstest.Options{KDC: k, Realm: "S4U.TEST", Principals: append([]string{"alice", "bob"}, services...)})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	return append(r.EnvFor(files["alice"], keytab), "S4U_KEYTAB="+keytab, "S4U_FRONT="+files[front], "S4U_PLAIN="+files[plain])
+	must(r.AllowDelegation(front, back))
+	must(r.AllowDelegation(plain, back))
+	limits := []string{"modprinc -ok_to_auth_as_delegate " + plain, "modprinc -allow_forwardable bob"}
+	if k == gsstest.Heimdal {
+		limits = []string{"modify --attributes=-trusted-for-delegation " + plain, "modify --attributes=+disallow-forwardable bob"}
+	}
+	_, err := r.Kadmin(limits...)
+	must(err)
+	keytab, err := r.Keytab(services...)
+	must(err)
+	env := append(r.EnvFor("", keytab), "S4U_KEYTAB="+keytab)
+	login := func(as, p string, forwardable bool) string {
+		file, err := r.Kinit(p, &gsstest.KinitOptions{Forwardable: forwardable})
+		must(err)
+		env = append(env, "S4U_"+as+"="+file)
+		return file
+	}
+	for _, p := range []string{"alice", plain, none} {
+		login(p, p, true)
+	}
+	login("bob", "bob", false)
+	login("alice, not forwardable", "alice", false)
+	proxy := filepath.Join(r.Dir(), "proxy")
+	kvno := exec.Command("kvno", "-U", "alice", "-P", "--out-cache", proxy, back)
+	kvno.Env = append(os.Environ(), r.EnvFor(login(front, front, true), keytab)...)
+	if out, err := kvno.CombinedOutput(); err != nil {
+		t.Fatalf("kvno: %v\n%s", err, out)
+	}
+	return append(env, "S4U_proxy="+proxy)
 }

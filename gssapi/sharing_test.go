@@ -433,6 +433,18 @@ func TestStepPairs(t *testing.T) {
 	})
 }
 
+// wantDetached fails the test unless a Detach got the handle, or Close was first.
+func wantDetached(t *testing.T, x, y action, n int32) {
+	t.Helper()
+	most := int32(0)
+	if x.name == "Detach" || y.name == "Detach" {
+		most = 1
+	}
+	if n > most || n < most && x.name != "Close" && y.name != "Close" {
+		t.Errorf("%s and %s: it was given away %d times", x.name, y.name, n)
+	}
+}
+
 // Every pair of uses of one credential, with ctxs that end too.
 func TestCredentialPairs(t *testing.T) {
 	needsHandshake(t)
@@ -457,8 +469,7 @@ func TestCredentialPairs(t *testing.T) {
 		bg := context.Background()
 		all := []action{
 			{name: "Close", ends: true, call: c.Close},
-			// (It is refused while a call uses the credential.)
-			{name: "Detach", ends: true, errs: []error{ErrNoCred}, call: func() error {
+			{name: "Detach", ends: true, call: func() error {
 				h, err := c.Detach()
 				if err != nil {
 					return err
@@ -522,9 +533,7 @@ func TestCredentialPairs(t *testing.T) {
 				var detached atomic.Int32
 				a := actions(c, usage, ctx, &detached)
 				together(t, a[x], a[y], ErrNoCred, cancel)
-				if n := detached.Load(); n > 1 {
-					t.Errorf("%s and %s: the credential was given away %d times", a[x].name, a[y].name, n)
-				}
+				wantDetached(t, a[x], a[y], detached.Load())
 				if err := second(c.Info(t.Context())); !a[x].ends && !a[y].ends && err != nil {
 					t.Errorf("%s and %s: afterwards: %v", a[x].name, a[y].name, err)
 				}
@@ -588,7 +597,7 @@ func TestNamePairs(t *testing.T) {
 		}
 		all := []action{
 			{name: "Close", ends: true, call: n.Close},
-			{name: "Detach", ends: true, errs: []error{ErrBadName}, call: func() error {
+			{name: "Detach", ends: true, call: func() error {
 				h, err := n.Detach()
 				if err != nil {
 					return err
@@ -642,9 +651,7 @@ func TestNamePairs(t *testing.T) {
 				var detached atomic.Int32
 				a := actions(n, other, ctx, &detached)
 				together(t, a[x], a[y], ErrBadName, cancel)
-				if n := detached.Load(); n > 1 {
-					t.Errorf("%s and %s: the name was given away %d times", a[x].name, a[y].name, n)
-				}
+				wantDetached(t, a[x], a[y], detached.Load())
 				if !a[x].ends && !a[y].ends && !n.Equal(other) {
 					t.Errorf("%s and %s: afterwards it is %v", a[x].name, a[y].name, n)
 				}

@@ -26,7 +26,8 @@ type Trace struct {
 	Stepped func(Event)
 	// Established tells that a handshake is complete, after the last Stepped.
 	Established func(Event)
-	// MessageFailed tells that Wrap, Unwrap, AppendMIC or VerifyMIC failed.
+	// MessageFailed tells that Wrap, Unwrap, AppendMIC, VerifyMIC, or a call of their
+	// kind for messages in parts, failed.
 	MessageFailed func(Event)
 	// Exported tells of the end of Export, Imported of that of Import or Adopt.
 	Exported, Imported func(Event)

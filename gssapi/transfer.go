@@ -112,8 +112,8 @@ func (c *Context) export(calls transferCalls) ([]byte, error) {
 	return token.Bytes(), nil
 }
 
-// ImportOptions are what an imported or adopted context must be. What does not
-// fit is deleted, and an error.
+// ImportOptions are what an imported or adopted context must be; what does not fit
+// is an error.
 type ImportOptions struct {
 	// Require are flags that it must have.
 	Require Flags
@@ -149,7 +149,11 @@ func importContext(calls transferCalls, token []byte, o *ImportOptions) (*Contex
 		if err != nil {
 			return nil, err
 		}
-		return take(op, calls, x, o)
+		c, err := take(op, x, o)
+		if err != nil {
+			calls.Delete(x)
+		}
+		return c, err
 	})
 }
 
@@ -170,21 +174,35 @@ func (o *ImportOptions) traced(op string, received int, make func(op string) (*C
 }
 
 // Adopt takes ownership of an established gss_ctx_id_t of the loaded library
-// that C code of this process made. The error is ErrUnavailable if there are two
-// GSS-API libraries in the process: call gss.LoadAt first. If the context is not
-// what o requires it is deleted.
+// that C code of this process made; from then on C must not use it. It goes on
+// where C stopped, sequence numbers included, and Detach gives it back. It does not
+// block.
+//
+// On an error the handle is still the caller's, and as it was. ErrUnavailable:
+// there are two GSS-API libraries in the process (call gss.LoadAt first), or
+// Heimdal cannot tell whether the context is established: 7.8 says so of an
+// acceptor's with FlagDCEStyle one token early. ErrNoContext: it is NULL or not
+// established. ErrUnauthorized: it is not what o requires.
 func Adopt(h unsafe.Pointer, o *ImportOptions) (*Context, error) {
 	return o.traced("Adopt", 0, func(op string) (*Context, error) {
 		x, err := gss.AdoptCtx(h)
 		if err != nil {
 			return nil, err
 		}
-		return take(op, thinCalls{}, x, o)
+		c, err := take(op, x, o)
+		if err == nil && c.flags&FlagDCEStyle != 0 && !c.initiator && isKind(gss.KindHeimdal) {
+			err = refuse(op, ErrUnavailable, "Heimdal does not tell whether an acceptor's context in DCE's style is established")
+		}
+		if err != nil {
+			x.Detach() // nobody else has it
+			return nil, err
+		}
+		return c, nil
 	})
 }
 
-// take makes a Context of what came from elsewhere, or deletes it.
-func take(op string, calls transferCalls, x *gss.Ctx, o *ImportOptions) (*Context, error) {
+// take makes a Context of what came from elsewhere.
+func take(op string, x *gss.Ctx, o *ImportOptions) (*Context, error) {
 	if o == nil {
 		o = new(ImportOptions)
 	}
@@ -192,13 +210,11 @@ func take(op string, calls transferCalls, x *gss.Ctx, o *ImportOptions) (*Contex
 	i, err := x.Inquire()
 	expired := errors.Is(err, ErrContextExpired)
 	if err != nil && !expired {
-		calls.Delete(x)
 		return nil, err
 	}
 	c.flags, c.agreed, c.initiator = i.Flags, i.Mech, i.Local
 	c.source, c.target = peerName(i.Source, i.Mech), peerName(i.Target, i.Mech)
 	if err := c.fits(op, o, i.Open, expired); err != nil {
-		calls.Delete(x)
 		return nil, err
 	}
 	c.state.Store(uint32(established))
@@ -232,7 +248,10 @@ func (c *Context) fits(op string, o *ImportOptions, open, expired bool) error {
 }
 
 // Detach gives the established gss_ctx_id_t to C code of this process, which
-// deletes it. The context is gone here. It waits for a call that is under way.
+// deletes it. The context is gone here: every later use of it, from any goroutine,
+// is ErrNoContext, and of several Detaches at once one gets the handle. It waits for
+// a call that is under way. The error is ErrNoContext if there is no established
+// context. A delegated credential stays here: see Delegated.
 func (c *Context) Detach() (unsafe.Pointer, error) {
 	if err := c.usable("Detach"); err != nil {
 		return nil, err

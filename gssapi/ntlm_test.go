@@ -1,0 +1,282 @@
+package gssapi
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed2651813c/gss"
+	"github.com/seed2651813c/gss/gssapi/gsstest"
+)
+
+// withNTLM runs the test in a process where MIT's library has the plugin for NTLM,
+// and CORP\carol and CORP\dave may log in.
+func withNTLM(t *testing.T) bool {
+	t.Helper()
+	needsHandshake(t)
+	lacks(t, gss.KindHeimdal, "7.8 has an NTLM of its own, which asks a Kerberos server for each login; the plugin is MIT's")
+	if inChildNow() {
+		return true
+	}
+	env, err := gsstest.NTLM(t.TempDir(), map[string]string{`CORP\carol`: carolsPassword, `CORP\dave`: davesPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inChild(t, env)
+}
+
+const davesPassword = "dave's own"
+
+// notInNTLM is what NTLM does not have, and is asked for by default.
+const notInNTLM = FlagMutual
+
+// ntlmUser is a credential for NTLM, bare and in SPNEGO.
+func ntlmUser(t *testing.T, name, password string) *Credential {
+	t.Helper()
+	return acquire(t, &CredentialOptions{Name: importName(t, name, NTUserName), Password: password, Mechs: []OID{MechNTLM, MechSPNEGO}, NegMechs: []OID{MechNTLM}})
+}
+
+// ntlmPair are both ends of a handshake with NTLM, bare or in SPNEGO, that is not
+// begun.
+func ntlmPair(t *testing.T, c *Credential, mech OID) (i, a *Context) {
+	t.Helper()
+	inside := []OID{mech}
+	if mech == MechSPNEGO {
+		inside = append(inside, MechNTLM)
+	}
+	return NewInitiator(target(t), &InitiatorOptions{Credential: c, Mech: mech, NegMechs: []OID{MechNTLM}, Without: notInNTLM}),
+		NewAcceptor(&AcceptorOptions{Mechs: inside})
+}
+
+func eachNTLM(t *testing.T, f func(t *testing.T, mech OID)) {
+	t.Helper()
+	t.Run("bare", func(t *testing.T) { f(t, MechNTLM) })
+	t.Run("SPNEGO", func(t *testing.T) { f(t, MechSPNEGO) })
+}
+
+func TestNTLM(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	mechs, err := Mechanisms()
+	if err != nil || !slices.Contains(mechs, MechNTLM) {
+		t.Fatalf("the mechanisms are %v, %v", mechs, err)
+	}
+	eachNTLM(t, func(t *testing.T, mech OID) {
+		for _, c := range []*Credential{
+			ntlmUser(t, "carol", carolsPassword),
+			ntlmUser(t, `CORP\carol`, carolsPassword),
+			ntlmUser(t, `CORP\carol`, ""), // whose password is in the file
+		} {
+			info, err := c.Info(t.Context())
+			if err != nil || !strings.HasSuffix(info.Name.String(), "carol") || !slices.Contains(info.Mechs, MechNTLM) || info.Usage != Initiate {
+				t.Errorf("the credential: %+v, %v", info, err)
+			}
+			i, a := ntlmPair(t, c, mech)
+			if err := handshake(i, a, nil); err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range []*Context{i, a} {
+				info, err := x.Info()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := info.Initiator.String(); got != "carol" && got != `CORP\carol` {
+					t.Errorf("%v: the initiator is %q", x, got)
+				}
+				if x == i && info.Acceptor.String() != "host/server.test" || x == a && info.Acceptor != nil {
+					t.Errorf("%v: the acceptor is %q", x, info.Acceptor)
+				}
+				if info.Mech != MechNTLM || info.Local != (x == i) {
+					t.Errorf("%v: %+v", x, info)
+				}
+				if info.Flags&(FlagConf|FlagInteg) != FlagConf|FlagInteg || info.Flags&(FlagMutual|FlagDeleg|FlagTrans) != 0 {
+					t.Errorf("%v: flags %v", x, info.Flags)
+				}
+				if left := time.Until(info.Expiry); left < time.Hour || left > 7*24*time.Hour {
+					t.Errorf("%v: it expires in %v", x, left)
+				}
+				if x.Delegated() != nil {
+					t.Errorf("%v: something was delegated", x)
+				}
+			}
+			exchange(t, i, a)
+			// Kept, and useful still: the context does not say that it may be exported.
+			for _, x := range []*Context{i, a} {
+				if token, err := x.Export(); len(token) > 0 || !errors.Is(err, ErrUnavailable) {
+					t.Errorf("%v: Export: %d bytes, %v", x, len(token), err)
+				}
+			}
+			exchange(t, i, a)
+			// A changed message, and a message again.
+			token := wrap(t, i, "something to be changed")
+			bad := bytes.Clone(token)
+			bad[len(bad)-1] ^= 1
+			if _, err := a.Unwrap(bad); err == nil {
+				t.Error("a message that was changed was unwrapped")
+			}
+		}
+	})
+}
+
+// Who does not know the password is refused, and so is what NTLM does not have.
+func TestNTLMRefused(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	eachNTLM(t, func(t *testing.T, mech OID) {
+		for what, c := range map[string]*Credential{
+			"a wrong password":     ntlmUser(t, `CORP\carol`, davesPassword),
+			"somebody unknown":     ntlmUser(t, `CORP\mallory`, davesPassword),
+			"somebody of nowhere":  ntlmUser(t, `NOWHERE\carol`, davesPassword),
+			"another one's secret": ntlmUser(t, `CORP\dave`, carolsPassword),
+		} {
+			i, a := ntlmPair(t, c, mech)
+			err := handshake(i, a, nil)
+			if err == nil || a.Established() {
+				t.Errorf("%s: %v", what, err)
+				continue
+			}
+			t.Log(what, err)
+			if strings.Contains(err.Error(), carolsPassword) || strings.Contains(err.Error(), davesPassword) {
+				t.Errorf("%s: a password is in %v", what, err)
+			}
+		}
+		// All of the default flags; the plugin says that it has granted them.
+		for _, o := range []InitiatorOptions{{}, {Without: FlagMutual, Flags: FlagDeleg}} {
+			o.Credential, o.Mech, o.NegMechs = ntlmUser(t, `CORP\carol`, carolsPassword), mech, []OID{MechNTLM}
+			_, a := ntlmPair(t, nil, mech)
+			i := NewInitiator(target(t), &o)
+			wantErr(t, "mutual authentication or delegation", handshake(i, a, nil), ErrUnauthorized)
+			if i.Established() {
+				t.Error("the initiator is established")
+			}
+		}
+		// Tokens that are cut: at each length, at each of the three legs.
+		carol := ntlmUser(t, `CORP\carol`, carolsPassword)
+		begin := func() (i, a *Context, first, challenge []byte) {
+			i, a = ntlmPair(t, carol, mech)
+			first = step(t, i, nil)
+			return i, a, first, step(t, a, first)
+		}
+		i, a, first, challenge := begin()
+		last := step(t, i, challenge)
+		if out := step(t, a, last); !a.Established() {
+			t.Fatalf("the acceptor is not established, and answers %d bytes", len(out))
+		}
+		for n := range max(len(first), len(challenge), len(last)) {
+			i, a, _, _ := begin()
+			if n < len(first) {
+				_, a := ntlmPair(t, carol, mech)
+				a.Step(t.Context(), first[:n])
+				if a.Established() {
+					t.Errorf("%d bytes of the first token established the acceptor", n)
+				}
+			}
+			if n < len(challenge) {
+				i.Step(t.Context(), challenge[:n])
+				if i.Established() {
+					t.Errorf("%d bytes of the challenge established the initiator", n)
+				}
+			}
+			if n < len(last) {
+				if _, err := a.Step(t.Context(), last[:n]); err == nil && a.Established() {
+					t.Errorf("%d bytes of the last token established the acceptor", n)
+				}
+			}
+		}
+	})
+}
+
+// The plugin can export, although it does not say so: what gssapi refuses the thin
+// layer does, and the context is either kept, or a token that can be imported.
+func TestNTLMExport(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	eachNTLM(t, func(t *testing.T, mech OID) {
+		i, a := ntlmPair(t, ntlmUser(t, `CORP\carol`, carolsPassword), mech)
+		if err := handshake(i, a, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []*Context{i, a} {
+			token, err := x.ctx.Export()
+			if err != nil {
+				if x.ctx.Gone() {
+					t.Fatalf("%v: Export failed, and the context is lost: %v", x, err)
+				}
+				t.Errorf("%v: Export: %v", x, err)
+				continue
+			}
+			c, err := gss.ImportSecContext(token.Bytes())
+			token.Release()
+			if err != nil {
+				t.Fatalf("%v: the context is lost in its export: %v", x, err)
+			}
+			info, err := c.Inquire()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mech != MechNTLM || !info.Open || info.Local != (x == i) || info.Flags&FlagConf == 0 {
+				t.Errorf("imported: %+v", info)
+			}
+			info.Source.Release()
+			info.Target.Release()
+			x.ctx = c
+		}
+		exchange(t, i, a)
+	})
+}
+
+// Nobody gets in with NTLM, or tries to, who was not told to: neither bare nor in
+// SPNEGO, whoever offers it and whatever credentials there are.
+func TestNTLMIsNotTheDefault(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	carol := ntlmUser(t, `CORP\carol`, carolsPassword)
+	all := acquire(t, &CredentialOptions{Usage: Accept, Mechs: []OID{MechKrb5, MechSPNEGO, MechNTLM}})
+	eachNTLM(t, func(t *testing.T, mech OID) {
+		for _, o := range []*AcceptorOptions{nil, {}, {Credential: all}, {Mechs: []OID{MechSPNEGO}}, {Mechs: []OID{MechSPNEGO, MechKrb5}, Credential: all}, {Mechs: []OID{MechKrb5}, Credential: all}} {
+			i, _ := ntlmPair(t, carol, mech)
+			a := NewAcceptor(o)
+			err := handshake(i, a, nil)
+			if err == nil || a.Established() {
+				t.Errorf("%+v: %v", o, err)
+				continue
+			}
+			t.Logf("%+v: %v", o, err)
+			if se := (*sideError)(nil); !errors.As(err, &se) || se.side != "acceptor" {
+				t.Errorf("%+v: refused by the other end: %v", o, err)
+			}
+		}
+		// One that takes NTLM inside of SPNEGO does not take it bare, nor the other way round.
+		i, _ := ntlmPair(t, carol, mech)
+		only := map[OID][]OID{MechNTLM: {MechSPNEGO}, MechSPNEGO: {MechNTLM}}[mech]
+		if a := NewAcceptor(&AcceptorOptions{Mechs: only}); handshake(i, a, nil) == nil || a.Established() {
+			t.Errorf("%v was accepted as %v", mech, only)
+		}
+	})
+	// An initiator that was not told to: with tickets it takes Kerberos, without it fails.
+	i, a := NewInitiator(target(t), &InitiatorOptions{Mech: MechSPNEGO}), NewAcceptor(&AcceptorOptions{Mechs: []OID{MechSPNEGO, MechNTLM, MechKrb5}})
+	if err := handshake(i, a, nil); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := a.Info(); err != nil || info.Mech != MechKrb5 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	i = NewInitiator(target(t), &InitiatorOptions{Mech: MechSPNEGO, Credential: carol, Without: notInNTLM})
+	a = NewAcceptor(&AcceptorOptions{Mechs: []OID{MechSPNEGO, MechNTLM}})
+	if err := handshake(i, a, nil); err == nil || i.Established() {
+		t.Errorf("an initiator ended in NTLM that was not told to: %v", err)
+	} else {
+		t.Log(err)
+	}
+}
