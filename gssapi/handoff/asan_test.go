@@ -1,0 +1,5 @@
+//go:build asan
+
+package handoff
+
+const asanBuild = true
