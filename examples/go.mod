@@ -7,4 +7,9 @@ require (
 	golang.org/x/net v0.58.0
 )
 
+require (
+	golang.org/x/crypto v0.55.0
+	golang.org/x/sys v0.47.0 // indirect
+)
+
 replace github.com/seed2651813c/gss => ../

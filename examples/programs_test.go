@@ -104,3 +104,20 @@ func TestTrace(t *testing.T) {
 		})
 	}
 }
+
+func TestSSH(t *testing.T) {
+	program := filepath.Join(build(t, "ssh"), "ssh")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out,
+				"^client: the server says: you are alice@TEST.GSS, until .*, delegated a credential: false$",
+				"(?s)client: as bob: ssh: handshake failed",
+			)
+			inOrder(t, out, "^server: .*alice@TEST.GSS may not log in as bob")
+		})
+	}
+}
