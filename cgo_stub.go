@@ -113,7 +113,7 @@ func inquireCred(cred unsafe.Pointer, name bool) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 
-func inquireCredByMech(cred, mech unsafe.Pointer) credResult {
+func inquireCredByMech(cred, mech unsafe.Pointer, name bool) credResult {
 	return credResult{status: status{uint32(ErrUnavailable), 0}}
 }
 

@@ -267,8 +267,8 @@ func inquireCred(cred unsafe.Pointer, name bool) credResult {
 	return goCred(C.gssgo_inquire_cred(cred, cbool(name)))
 }
 
-func inquireCredByMech(cred, mech unsafe.Pointer) credResult {
-	return goCred(C.gssgo_inquire_cred_by_mech(cred, mech))
+func inquireCredByMech(cred, mech unsafe.Pointer, name bool) credResult {
+	return goCred(C.gssgo_inquire_cred_by_mech(cred, mech, cbool(name)))
 }
 
 func releaseCred(cred unsafe.Pointer) status {

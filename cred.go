@@ -261,7 +261,7 @@ func (c *Cred) addable(op string, h unsafe.Pointer, mech OID) error {
 
 // CredInfo is what a credential tells of itself.
 type CredInfo struct {
-	Name             *Name // the caller's; nil for an acceptor of any name, and on Heimdal for one that was adopted
+	Name             *Name // the caller's; nil for some acceptors of any name, and on Heimdal for one that was adopted
 	Lifetime         uint32
 	AcceptorLifetime uint32 // InquireByMech only
 	Usage            CredUsage
@@ -282,14 +282,42 @@ func inquiredCred(h unsafe.Pointer, name bool) credResult {
 	if err != nil {
 		return r
 	}
-	k := inquireCredByMech(h, mech)
+	k := inquireCredByMech(h, mech, false)
 	if !k.failed() {
 		r.usage = k.usage
 	}
-	if k.name != nil {
-		releaseName(k.name)
-	}
 	return r
+}
+
+// tellsName reports whether the library can be asked for the name of the credential,
+// or of its element for mech. MIT asks the first element, and inside of SPNEGO the
+// first one there. gss-ntlmssp 1.2.0, the plugin for NTLM, has no name for one
+// that accepts and was acquired for none, and MIT crashes on that.
+//
+//gss:pinned
+func (c *Cred) tellsName(h unsafe.Pointer, mech OID) bool {
+	if c == nil || c.named || kind() != KindMIT || mech != "" && mech != MechNTLM {
+		return true
+	}
+	var r credResult
+	mechs := []OID{mech}
+	if mech == "" {
+		r = inquireCred(h, false)
+		mechs = takeOIDSet(r.mechs)
+	} else if m, err := cOID("gss_inquire_cred_by_mech", mech); err == nil {
+		r = inquireCredByMech(h, m, false)
+	}
+	if r.failed() || CredUsage(r.usage) == UsageInitiate || len(mechs) == 0 {
+		return true
+	}
+	switch mechs[0] {
+	case MechNTLM:
+		return false
+	case MechSPNEGO: // it may have NTLM inside, alone if there is no keytab
+		_, set := indicateMechs()
+		return !slices.Contains(takeOIDSet(set), MechNTLM)
+	}
+	return true
 }
 
 // info takes ownership of what came back about c.
@@ -336,10 +364,16 @@ func (c *Cred) Inquire() (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquiredCred(u.h, true).info(op, c, "")
+	tells := c.tellsName(u.h, "")
+	r := inquiredCred(u.h, tells)
+	if m, err := cOID(op, MechKrb5); !tells && err == nil {
+		r.name = inquireCredByMech(u.h, m, true).name // none if there is no such element
+	}
+	return r.info(op, c, "")
 }
 
-// InquireByMech calls gss_inquire_cred_by_mech. RFC 2744, 5.22.
+// InquireByMech calls gss_inquire_cred_by_mech: what c tells of its element for
+// mech. ErrUnavailable for SPNEGO with MIT. RFC 2744, 5.22.
 func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 	const op = "gss_inquire_cred_by_mech"
 	if _, err := lib(); err != nil {
@@ -365,7 +399,12 @@ func (c *Cred) InquireByMech(mech OID) (*CredInfo, error) {
 			return nil, err
 		}
 	}
-	return inquireCredByMech(u.h, m).info(op, c, mech)
+	r := inquireCredByMech(u.h, m, c.tellsName(u.h, mech))
+	if kind() == KindMIT && r.major == uint32(ErrBadBindings) {
+		// MIT 1.20 says that of a mechanism that has no such call, as SPNEGO.
+		return nil, &Error{Op: op, Major: ErrUnavailable, Mech: mech, Text: "MIT does not tell of this mechanism's element: ask about the credential, or about the mechanisms inside"}
+	}
+	return r.info(op, c, mech)
 }
 
 // Release drops the credential. It does not wait; calls that are using it go

@@ -136,7 +136,7 @@ func (c *Cred) CopyCCache(name string) error {
 	if err != nil {
 		return err
 	}
-	info, err := inquireCredByMech(u.h, mech).info(op, c, MechKrb5)
+	info, err := inquireCredByMech(u.h, mech, true).info(op, c, MechKrb5)
 	if err != nil {
 		return err
 	}

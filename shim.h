@@ -687,12 +687,13 @@ static inline gssgo_cred gssgo_inquire_cred(void *cred, int want_name) {
     return r;
 }
 
-static inline gssgo_cred gssgo_inquire_cred_by_mech(void *cred, void *mech) {
+static inline gssgo_cred gssgo_inquire_cred_by_mech(void *cred, void *mech, int want_name) {
     sigset_t signals;
     gssgo_cred r = {0, 0, NULL, NULL, NULL, 0, 0, 0};
     gss_name_t name = NULL;
     gssgo_block(&signals);
-    r.major = gssgo_fn.gss_inquire_cred_by_mech(&r.minor, (gss_cred_id_t)cred, (gss_OID)mech, &name, &r.lifetime, &r.acceptor_lifetime, &r.usage);
+    r.major = gssgo_fn.gss_inquire_cred_by_mech(&r.minor, (gss_cred_id_t)cred, (gss_OID)mech, want_name ? &name : NULL, &r.lifetime,
+                                                  &r.acceptor_lifetime, &r.usage);
     gssgo_unblock(&signals);
     r.name = name;
     return r;

@@ -562,7 +562,7 @@ func (c *Credential) Add(ctx context.Context, o *CredentialOptions) (*Credential
 
 // CredentialInfo is what a credential tells of itself.
 type CredentialInfo struct {
-	Name   *Name // nil for an acceptor of any name
+	Name   *Name // nil for an acceptor of any name, if the library tells none
 	Usage  Usage
 	Mechs  []OID
 	Expiry time.Time // zero: never; of an expired one: not after now
@@ -585,7 +585,8 @@ func (c *Credential) Info(ctx context.Context) (*CredentialInfo, error) {
 }
 
 // MechInfo inquires about the element of one mechanism; its Expiry is the
-// earlier one of what initiates and what accepts. RFC 2744, 5.22.
+// earlier one of what initiates and what accepts. ErrUnavailable for SPNEGO with MIT.
+// RFC 2744, 5.22.
 func (c *Credential) MechInfo(ctx context.Context, mech OID) (*CredentialInfo, error) {
 	return c.info(ctx, func(c *gss.Cred) (*gss.CredInfo, error) { return c.InquireByMech(mech) }, mech)
 }

@@ -193,6 +193,95 @@ func TestNTLMRefused(t *testing.T) {
 	})
 }
 
+// A credential to accept NTLM with tells of itself, whatever it was acquired for and
+// whichever element comes first; the plugin has a name only for one of a name.
+func TestNTLMAcceptor(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	host := target(t)
+	const principal, plain = "host/server.test@TEST.GSS", "host/server.test"
+	for _, v := range []struct {
+		mechs            []OID
+		name             *Name
+		want, krb5, ntlm string // "": no name, "-": no such element
+	}{
+		{[]OID{MechNTLM}, nil, "", "-", ""},
+		{[]OID{MechNTLM}, host, plain, "-", plain},
+		{[]OID{MechKrb5}, nil, principal, principal, "-"},
+		{[]OID{MechKrb5, MechNTLM}, nil, principal, principal, ""},
+		{[]OID{MechNTLM, MechKrb5}, nil, principal, principal, ""},
+		{[]OID{MechNTLM, MechKrb5}, host, plain, principal, plain},
+		{[]OID{MechSPNEGO, MechKrb5}, nil, principal, principal, "-"},
+		{[]OID{MechSPNEGO, MechKrb5, MechNTLM}, host, principal, principal, plain},
+		{[]OID{MechSPNEGO}, nil, "", "-", "-"}, // inside of it both
+		{[]OID{MechSPNEGO}, host, principal, "-", "-"},
+		{nil, nil, principal, principal, ""}, // all that there are
+	} {
+		for _, usage := range []Usage{Accept, Both} {
+			if usage == Both && !slices.Equal(v.mechs, []OID{MechNTLM}) {
+				continue // that is to initiate with tickets
+			}
+			c := acquire(t, &CredentialOptions{Usage: usage, Mechs: v.mechs, Name: v.name})
+			i, err := c.Info(t.Context())
+			if err != nil || i.Usage != Accept || i.Name.String() != orNoName(v.want) {
+				t.Errorf("%v, name %v: %+v, %v", v.mechs, v.name, i, err)
+			}
+			for mech, want := range map[OID]string{MechKrb5: v.krb5, MechNTLM: v.ntlm} {
+				i, err := c.MechInfo(t.Context(), mech)
+				if want == "-" {
+					wantErr(t, mech.String(), err, ErrNoCred)
+				} else if err != nil || i.Usage != Accept || i.Name.String() != orNoName(want) {
+					t.Errorf("%v, name %v, for %v: %+v, %v", v.mechs, v.name, mech, i, err)
+				}
+			}
+			if slices.Contains(v.mechs, MechSPNEGO) {
+				_, err := c.MechInfo(t.Context(), MechSPNEGO)
+				wantErr(t, "SPNEGO's element", err, ErrUnavailable)
+			}
+		}
+	}
+	// One that was imported, which nobody knows the name of.
+	token, err := acquire(t, &CredentialOptions{Usage: Accept, Mechs: []OID{MechNTLM}}).Export(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ImportCredential(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := c.Info(t.Context()); err != nil || i.Usage != Accept || i.Name != nil {
+		t.Errorf("imported: %+v, %v", i, err)
+	}
+	i, _ := ntlmPair(t, ntlmUser(t, "carol", carolsPassword), MechNTLM)
+	if err := handshake(i, NewAcceptor(&AcceptorOptions{Mechs: []OID{MechNTLM}, Credential: c}), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a keytab NTLM is all that there is inside of SPNEGO.
+func TestNTLMAcceptorWithoutKeytab(t *testing.T) {
+	if !withNTLM(t) {
+		return
+	}
+	kept(t)
+	t.Setenv("KRB5_KTNAME", "FILE:"+t.TempDir()+"/none")
+	for _, mechs := range [][]OID{{MechSPNEGO}, {MechSPNEGO, MechNTLM}, nil} {
+		i, err := acquire(t, &CredentialOptions{Usage: Accept, Mechs: mechs}).Info(t.Context())
+		if err != nil || i.Usage != Accept || i.Name != nil || !slices.Contains(i.Mechs, MechSPNEGO) {
+			t.Errorf("%v: %+v, %v", mechs, i, err)
+		}
+	}
+}
+
+func orNoName(s string) string {
+	if s == "" {
+		return (*Name)(nil).String()
+	}
+	return s
+}
+
 // The plugin can export, although it does not say so: what gssapi refuses the thin
 // layer does, and the context is either kept, or a token that can be imported.
 func TestNTLMExport(t *testing.T) {
