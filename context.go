@@ -192,6 +192,7 @@ type Step struct {
 	Token     *Buffer // to be sent to the peer; nil if there is none. It may come with an error: it tells the peer about that
 	Done      bool    // the context is established
 	Mech      OID
+	Chosen    OID    // Accept: the mechanism that Token tells the initiator to go on with inside of SPNEGO; RFC 4178, 4.2.2
 	Flags     Flags  // final when Done
 	Lifetime  uint32 // seconds from now
 	Source    *Name  // Accept: the initiator. GNU gss 1.0.4 leaves out the realm, even that of another
@@ -375,6 +376,10 @@ func (x *Ctx) Accept(a *AcceptArgs) (*Step, error) {
 		r.lifetime = Indefinite // GNU gss 1.0.4 does not know it
 	}
 	s, err := x.step(op, r, r.mech)
+	if err == nil && !s.Done {
+		answer, _ := parseNegTokenResp(s.Token.Bytes())
+		s.Chosen = answer.mech
+	}
 	if gnu() && err == nil && a.Cred != nil && x.c.keep == nil {
 		x.c.keep = a.Cred.c.lend() // a context of GNU gss 1.0.4 uses the memory of its credential
 	}

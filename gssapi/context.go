@@ -79,6 +79,10 @@ type AcceptorOptions struct {
 	// Mechs that may come in. With MechSPNEGO among them, the others may come
 	// inside of it; MechSPNEGO alone means Kerberos inside of it, and not bare.
 	// None means Kerberos and SPNEGO: no NTLM.
+	//
+	// What SPNEGO chooses, of all that the library has and the initiator offers, is
+	// refused at once if it is not among them. CredentialOptions.NegMechs of
+	// Credential say what it chooses among.
 	Mechs []OID
 	// Require are flags without which a context is not accepted.
 	Require Flags
@@ -367,6 +371,15 @@ func (c *Context) leg(ctx context.Context, op string, token []byte) ([]byte, err
 			// MIT 1.20 wants to go on after a token that is none of Kerberos', and
 			// has nothing to say: both ends would wait for each other.
 			err := refuse(op, ErrDefectiveToken, "the library took the token, wants another, and has none for the peer")
+			c.fail(err)
+			return nil, err
+		}
+		if s.Chosen != "" && !allowed(c.final, s.Chosen) {
+			// admit would refuse it in the end; the initiator need not see its tokens.
+			// gss_set_neg_mechs would have the library choose another, and is for the
+			// caller to use: it changes his credential for all who use that, and where he
+			// gives none it takes one, acquired for each context.
+			err := refuse(op, ErrUnauthorized, "the library chose mechanism %v, which is not among those allowed; with a Credential that has NegMechs it chooses among those", s.Chosen)
 			c.fail(err)
 			return nil, err
 		}
