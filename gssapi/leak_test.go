@@ -91,7 +91,8 @@ func TestFailuresDoNotLeak(t *testing.T) {
 		changed[len(changed)-30] ^= 1
 		junk := [][]byte{frame(mech, "junk"), frame(mech, "\x01\x00"+strings.Repeat("x", 300)), cut, changed}
 		n := 0
-		flat(t, 50, func() {
+		// (Heimdal 7.8's SPNEGO loses some 45 bytes each time: see ci/lsan.supp.)
+		flat(t, 80, func() {
 			n++
 			a := NewAcceptor(nil)
 			if _, err := a.Step(context.Background(), junk[n%len(junk)]); err == nil && mech == MechKrb5 {
