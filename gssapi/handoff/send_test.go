@@ -877,7 +877,7 @@ func TestLyingReceiver(t *testing.T) {
 		{"taken", say(isTaken)},
 		{"failed", say(isFailed)},
 		{"done", say(isDone)},
-		{"more done than there are", func(w *wire, id uint64) { w.say(&message{Kind: isDone, N: 1 << 62}, noFD) }},
+		{"more done than there are", func(w *wire, id uint64) { w.say(&message{Kind: isDone, N: 1 << 30}, noFD) }},
 		{"an answer to nothing", func(w *wire, id uint64) { w.say(&message{Kind: isAccept, ID: id + 1}, noFD) }},
 		{"a refusal of nothing", func(w *wire, id uint64) { w.say(&message{Kind: isRefuse, ID: id + 1}, noFD) }},
 		{"an offer", func(w *wire, id uint64) {
