@@ -90,9 +90,14 @@ func leaveOut() {
 			names = append(names, e.names)
 		}
 	}
-	if skip := flag.Lookup("test.skip"); skip.Value.String() == "" && names != nil {
-		skip.Value.Set("^Example(" + strings.Join(names, "|") + ")$")
+	if names == nil {
+		return
 	}
+	skip, pattern := flag.Lookup("test.skip"), "^Example("+strings.Join(names, "|")+")$"
+	if given := skip.Value.String(); given != "" {
+		pattern = given + "|" + pattern
+	}
+	skip.Value.Set(pattern)
 }
 
 // checkLibrary holds the library to what GSS_REQUIRE_LIBRARY says, if it does.
