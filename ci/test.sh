@@ -168,14 +168,15 @@ formats='^Test(AEAD|Bindings|Canonicalize|Export(Acceptor|Composite|Credential|N
 formats+='|ImportTwice|Info|Inquire.*|Interop|IOV(Arrangements|DCEStyle|Lengths|Order)?|Key|Keys|MIC.*|MaxMessage|Messages?'
 formats+='|Meta|PAC|PeerNames|PseudoRandom|Seal.*|Send|ServiceKey|Ticket|TLSExporterAndUnique)$'
 
-# cross_emulated GOARCH CPU: in an emulator, which is slow. The realm's programs are this machine's.
+# cross_emulated GOARCH CPU: in an emulator, which is slow. The realm's programs are this machine's. (What is to be seen
+# of package gss with Heimdal on arm64 is seen on s390x too.)
 cross_emulated() (
 	local packages kind
 	export CGO_ENABLED=1 GOARCH=$1 CC=$2-linux-gnu-gcc GSS_TEST_EXEC="qemu-$2 -L $foreign/$1"
 	packages=$(library_packages)
 	go vet $packages
 	for kind in mit heimdal; do
-		cross_tests "$kind" -exec "$GSS_TEST_EXEC" .
+		[ "$kind/$GOARCH" = heimdal/arm64 ] || cross_tests "$kind" -exec "$GSS_TEST_EXEC" .
 		cross_tests "$kind" -exec "$GSS_TEST_EXEC" -run "$formats" ./gssapi ./gssapi/handoff
 	done
 )
