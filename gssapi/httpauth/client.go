@@ -350,6 +350,16 @@ func (p *party) authorize(ctx context.Context, conn net.Conn) (string, error) {
 	}
 	p.conn, p.ctx = conn, gssapi.NewInitiator(p.target, o)
 	token, err := p.ctx.Step(ctx, nil)
+	if errors.Is(err, gssapi.ErrBadMech) || errors.Is(err, gssapi.ErrNoCred) {
+		// SPNEGO does not say why Kerberos has failed: the first of these is all that
+		// Heimdal (7.8) has to say, the second what MIT (1.20) says without a ticket.
+		o.Mech = gssapi.MechKrb5
+		k := gssapi.NewInitiator(p.target, o)
+		defer k.Close()
+		if _, reason := k.Step(ctx, nil); reason != nil {
+			err = reason
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("httpauth: there is no token for %v, which %s must be: %w", p.target, p.who, err)
 	}
@@ -397,7 +407,7 @@ func (p *party) receive(ctx context.Context, resp *http.Response) (again bool, e
 	}
 	p.demanded = true
 	if p.token, err = p.ctx.Step(ctx, token); err != nil {
-		return false, p.refused(resp, err)
+		return false, p.refused(resp, unproved(ctx, err))
 	}
 	if len(p.token) == 0 { // nothing is left to say, and it wants more
 		return false, p.refused(resp, gssapi.ErrUnauthorized)
@@ -411,7 +421,7 @@ func (p *party) final(ctx context.Context, resp *http.Response, token []byte) er
 	defer p.close()
 	if token != nil && !p.ctx.Established() {
 		if _, err := p.ctx.Step(ctx, token); err != nil {
-			return fmt.Errorf("httpauth: %s has not proved to be %v (%s): %w", p.who, p.target, status(resp), err)
+			return fmt.Errorf("httpauth: %s has not proved to be %v (%s): %w", p.who, p.target, status(resp), unproved(ctx, err))
 		}
 		if !p.ctx.Established() {
 			return fmt.Errorf("httpauth: %s answered (%s) in the midst of the authentication: %w", p.who, status(resp), gssapi.ErrUnauthorized)
@@ -422,6 +432,14 @@ func (p *party) final(ctx context.Context, resp *http.Response, token []byte) er
 			p.who, p.target, status(resp), p.ask, gssapi.ErrUnauthorized)
 	}
 	return nil
+}
+
+// unproved is the error of a peer's token that was no good.
+func unproved(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", gssapi.ErrUnauthorized, err)
 }
 
 func (p *party) refused(resp *http.Response, err error) error {

@@ -70,8 +70,8 @@ func (r *rule) parse() error {
 		if r.name, r.port = host, port; port == "" {
 			return errors.New("there is no port behind the colon")
 		}
-	} else if strings.HasPrefix(r.name, "[") {
-		r.name = strings.TrimSuffix(strings.TrimPrefix(r.name, "["), "]")
+	} else if strings.HasPrefix(r.name, "[") && strings.HasSuffix(r.name, "]") {
+		r.name = r.name[1 : len(r.name)-1]
 	}
 	r.addr, _ = netip.ParseAddr(r.name)
 	r.name = strings.TrimSuffix(r.name, ".")
