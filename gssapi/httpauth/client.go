@@ -421,7 +421,11 @@ func (p *party) final(ctx context.Context, resp *http.Response, token []byte) er
 	defer p.close()
 	if token != nil && !p.ctx.Established() {
 		if _, err := p.ctx.Step(ctx, token); err != nil {
-			return fmt.Errorf("httpauth: %s has not proved to be %v (%s): %w", p.who, p.target, status(resp), unproved(ctx, err))
+			hint := ""
+			if p.Delegate {
+				hint = "; Host.Delegate takes a forwardable ticket (kinit -f)"
+			}
+			return fmt.Errorf("httpauth: %s has not proved to be %v (%s)%s: %w", p.who, p.target, status(resp), hint, unproved(ctx, err))
 		}
 		if !p.ctx.Established() {
 			return fmt.Errorf("httpauth: %s answered (%s) in the midst of the authentication: %w", p.who, status(resp), gssapi.ErrUnauthorized)

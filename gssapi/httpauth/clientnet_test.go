@@ -28,6 +28,9 @@ import (
 type internet struct {
 	t     testing.TB
 	roots *x509.CertPool
+	// connState is the hook of the servers to come.
+	connState func(net.Conn, http.ConnState)
+
 	mu    sync.Mutex
 	hosts map[string]string
 	dials map[string]int // by name
@@ -69,6 +72,7 @@ func (n *internet) dialled(addr string) int {
 func (n *internet) serve(addr string, h http.Handler) *httptest.Server {
 	n.t.Helper()
 	s := httptest.NewUnstartedServer(h)
+	s.Config.ConnState = n.connState
 	if strings.HasSuffix(addr, "443") {
 		host, _, _ := net.SplitHostPort(addr)
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
