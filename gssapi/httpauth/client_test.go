@@ -724,10 +724,11 @@ func TestCancel(t *testing.T) {
 	needsLibrary(t)
 	n := newInternet(t)
 	g := &gate{t: t}
-	var at string
+	var at atomic.Value // where to stop
+	at.Store("")
 	reached, release := make(chan struct{}, 10), make(chan struct{})
 	stop := func(where string, r *http.Request) {
-		if at == where {
+		if at.Load() == where {
 			reached <- struct{}{}
 			select {
 			case <-r.Context().Done():
@@ -751,7 +752,7 @@ func TestCancel(t *testing.T) {
 	rt := n.transport(Host{Name: "www.test", PlainHTTP: true})
 	dial := rt.Base.DialContext
 	rt.Base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if at == "dial" {
+		if at.Load() == "dial" {
 			reached <- struct{}{}
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -760,14 +761,15 @@ func TestCancel(t *testing.T) {
 	}
 	file, err := realm.Kinit("bob", nil)
 	check(t, err)
-	for _, at = range []string{"dial", "demand", "step", "answer", "body"} {
-		t.Run(at, func(t *testing.T) {
+	for _, where := range []string{"dial", "demand", "step", "answer", "body"} {
+		t.Run(where, func(t *testing.T) {
+			at.Store(where)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			rt.CloseIdleConnections()
 			rt := &Transport{Base: rt.Base, Hosts: rt.Hosts}
 			defer rt.CloseIdleConnections()
-			if at == "step" {
+			if where == "step" {
 				rt.Credential = credential(t, file) // without a ticket for the service
 				check(t, realm.SuspendKDC())
 				defer realm.ResumeKDC()
@@ -801,7 +803,7 @@ func TestCancel(t *testing.T) {
 		})
 	}
 	close(release)
-	at = ""
+	at.Store("")
 	status, b, err := get(t, rt, "http://www.test/")
 	wantAlice(t, status, b, err)
 }
