@@ -3,6 +3,7 @@
 package httpauth
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed2651813c/gss/gssapi"
 	"github.com/seed2651813c/gss/internal/fakegss"
 	"github.com/seed2651813c/gss/internal/testexec"
 )
@@ -99,5 +101,16 @@ func TestManyLegs(t *testing.T) {
 			}
 			rt.CloseIdleConnections()
 		}
+	}
+
+	// A tunnel's proxy has one leg.
+	n.serve("localhost:3128", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Proxy-Authenticate", "Negotiate b2theQ==")
+		w.WriteHeader(407)
+	}))
+	_, _, err := get(t, n.throughProxy([]Host{{Name: "localhost"}}, nil), "https://www.test/")
+	wantWords(t, err, "proxy http://localhost:3128 wants more than one token")
+	if !errors.Is(err, gssapi.ErrUnavailable) {
+		t.Error(err)
 	}
 }
