@@ -57,8 +57,8 @@ func newReplay(req *http.Request, maxBody int64) (*replay, error) {
 	return &replay{get: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}, nil
 }
 
-// next gives the body to a leg. asks tells that it has no token, so that it may be
-// answered with a demand.
+// next gives the body to a leg. asks tells that somebody gets no token with it, and so
+// may answer with a demand.
 func (r *replay) next(leg *http.Request, asks bool) error {
 	switch {
 	case r.once != nil:

@@ -248,9 +248,9 @@ func (x *exchange) send(l *lane, body *replay) (*http.Response, error) {
 		}
 	}}))
 	leg.Header = x.req.Header.Clone()
-	asks := true // there is no token
+	asks := false
 	for _, p := range x.parties {
-		asks = asks && !p.asked
+		asks = asks || !p.asked
 	}
 	if err := body.next(leg, asks); err != nil {
 		return nil, fmt.Errorf("httpauth: %s: %w", origin(x.req.URL), err)
