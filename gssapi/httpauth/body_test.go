@@ -179,6 +179,54 @@ func TestErrBody(t *testing.T) {
 	body.wantClosed(t)
 }
 
+// lazy demands a token without reading the request's body or closing the connection,
+// and fails the test if that comes nevertheless. Who has a token goes on to next.
+func lazy(t *testing.T, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		w.Header().Set("WWW-Authenticate", "Negotiate")
+		fmt.Fprint(buf, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n")
+		w.Header().Write(buf)
+		fmt.Fprint(buf, "\r\n")
+		buf.Flush()
+		if b, _ := io.ReadAll(buf); len(b) > 0 {
+			t.Errorf("%d bytes came to who has not asked for them", len(b))
+		}
+	})
+}
+
+// A body that can be sent once stays here until somebody wants it.
+func TestLazyServer(t *testing.T) {
+	needsLibrary(t)
+	n, proxy, f := behindProxy(t)
+	server := &gate{t: t, next: tell}
+	n.serve("www.test:80", lazy(t, server))
+	proxy.next = lazy(t, f)
+	for _, rt := range []*Transport{
+		n.transport(Host{Name: "www.test", PlainHTTP: true}),
+		n.throughProxy([]Host{{Name: "localhost"}}, []Host{{Name: "www.test", PlainHTTP: true}}),
+		n.throughProxy([]Host{{Name: "localhost", Preemptive: true}}, []Host{{Name: "www.test", PlainHTTP: true}}),
+	} {
+		rt.MaxBody = -1
+		body := &closing{Reader: strings.NewReader("body")}
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://www.test/", body)
+		check(t, err)
+		if status, got, err := do(t, rt, req); status != 200 || !strings.HasPrefix(got, "4 ") || err != nil {
+			t.Errorf("%d, %q, %v", status, got, err)
+		}
+		body.wantClosed(t)
+	}
+}
+
 // Bodies that are not what they should be, and requests that come to nothing.
 func TestBadBody(t *testing.T) {
 	needsLibrary(t)

@@ -265,19 +265,15 @@ func (x *exchange) send(l *lane, body *replay) (*http.Response, error) {
 	return resp, err
 }
 
-// receive gives each party what the response has for it.
+// receive gives each party what the response has for it. If the proxy, which is the
+// first, demands a token, the server has not seen the request.
 func (x *exchange) receive(resp *http.Response) (again bool, err error) {
 	for _, p := range x.parties {
-		if again {
-			// The proxy demands, and the server has not seen its token.
-			p.close()
-			continue
-		}
-		if again, err = p.receive(x.ctx, resp); err != nil {
-			return false, err
+		if again, err = p.receive(x.ctx, resp); again || err != nil {
+			break
 		}
 	}
-	return again, nil
+	return again, err
 }
 
 func (x *exchange) close() {
