@@ -24,6 +24,9 @@ type replay struct {
 	get  func() (io.ReadCloser, error) // another body; nil: there is only one
 	body io.ReadCloser                 // of the first leg, until that has it
 	once *once                         // the only body
+
+	asked   bool // whether the only body is wanted (Expect: 100-continue)
+	unasked bool // it is sent without that
 }
 
 // newReplay reads the request's body, if it must. maxBody is that of Transport.
@@ -67,8 +70,9 @@ func (r *replay) next(leg *http.Request, asks bool) error {
 			return err
 		}
 		leg.Body = body
-		if !has(leg.Header, "Expect") {
+		if !has(leg.Header, "Expect") && !r.unasked {
 			leg.Header.Set("Expect", "100-continue")
+			r.asked = true
 		}
 		// Or net/http would send the body to a server that does not want it, so as to
 		// keep the connection.
@@ -83,6 +87,16 @@ func (r *replay) next(leg *http.Request, asks bool) error {
 		leg.Body, leg.GetBody = body, r.get
 	}
 	return nil
+}
+
+// declined tells whether the request must be sent again because it was asked whether
+// the body is wanted, and somebody on the way does not know of that: RFC 9110, 10.1.1.
+func (r *replay) declined(resp *http.Response) bool {
+	if r.unasked || !r.asked || resp.StatusCode != http.StatusExpectationFailed {
+		return false
+	}
+	r.unasked = true
+	return true
 }
 
 // finish tells that there are no more legs.

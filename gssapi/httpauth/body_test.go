@@ -227,6 +227,51 @@ func TestLazyServer(t *testing.T) {
 	}
 }
 
+// A server that does not know of Expect gets the request without: what it does with the
+// body then is another thing.
+func TestExpectationFailed(t *testing.T) {
+	needsLibrary(t)
+	n := newInternet(t)
+	g := &gate{t: t, next: tell}
+	n.serve("www.test:80", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Expect") != "" {
+			w.WriteHeader(http.StatusExpectationFailed)
+			return
+		}
+		if r.Header.Get("Authorization") == "" {
+			io.Copy(io.Discard, r.Body)
+		}
+		g.ServeHTTP(w, r)
+	}))
+	for _, preemptive := range []bool{false, true} {
+		rt := n.transport(Host{Name: "www.test", PlainHTTP: true, Preemptive: preemptive})
+		rt.MaxBody = -1
+		body := &closing{Reader: strings.NewReader("body")}
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://www.test/", body)
+		check(t, err)
+		status, got, err := do(t, rt, req)
+		if preemptive && (status != 200 || !strings.HasPrefix(got, "4 ") || err != nil) {
+			t.Errorf("%d, %q, %v", status, got, err)
+		}
+		if !preemptive && !errors.Is(err, ErrBody) {
+			t.Errorf("%d, %q, %v", status, got, err)
+		}
+		body.wantClosed(t)
+		// The caller's own.
+		body = &closing{Reader: strings.NewReader("body")}
+		req, err = http.NewRequestWithContext(t.Context(), "POST", "http://www.test/", body)
+		check(t, err)
+		req.Header.Set("Expect", "100-continue")
+		status, _, err = do(t, rt, req)
+		if preemptive {
+			wantRefused(t, err, "417 Expectation Failed")
+		} else if status != 417 || err != nil {
+			t.Errorf("%d, %v", status, err)
+		}
+		body.wantClosed(t)
+	}
+}
+
 // Bodies that are not what they should be, and requests that come to nothing.
 func TestBadBody(t *testing.T) {
 	needsLibrary(t)

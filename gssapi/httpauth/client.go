@@ -209,18 +209,19 @@ func (x *exchange) run(l *lane, body *replay) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		again, err := x.receive(resp)
-		if err != nil || again {
-			if again && resp.ContentLength <= maxDrain {
-				io.CopyN(io.Discard, resp.Body, maxDrain+1)
-			}
-			resp.Body.Close()
+		again := body.declined(resp)
+		if !again {
+			again, err = x.receive(resp)
 		}
+		if err == nil && !again {
+			return resp, nil
+		}
+		if again {
+			io.CopyN(io.Discard, resp.Body, maxDrain+1)
+		}
+		resp.Body.Close()
 		if err != nil {
 			return nil, err
-		}
-		if !again {
-			return resp, nil
 		}
 	}
 	return nil, fmt.Errorf("httpauth: %s has demanded a token %d times, and there is no end to it: %w", origin(x.req.URL), maxSent, gssapi.ErrUnauthorized)
