@@ -245,6 +245,26 @@ func TestService(t *testing.T) {
 	}
 }
 
+// Where there is no token, nothing is sent in place of it.
+func TestNothingSent(t *testing.T) {
+	needsLibrary(t)
+	n := newInternet(t)
+	g := &gate{t: t}
+	n.serve("unknown.test:80", g)
+	for _, preemptive := range []bool{false, true} {
+		rt := n.transport(Host{Name: "unknown.test", PlainHTTP: true, Preemptive: preemptive})
+		for range 100 {
+			_, _, err := get(t, rt, "http://unknown.test/")
+			wantWords(t, err, "there is no token")
+			if preemptive {
+				wantLog(t, g)
+			} else {
+				wantLog(t, g, "GET / -")
+			}
+		}
+	}
+}
+
 // No ticket, expired ones, and no KDC: what the library says comes through.
 func TestNoTicket(t *testing.T) {
 	needsLibrary(t)
@@ -460,6 +480,10 @@ func TestGarbage(t *testing.T) {
 		wantWords(t, err, "httpauth: ", "http://www.test", test.words)
 		if sent.Load() != test.most {
 			t.Errorf("%s: %d requests", test.name, sent.Load())
+		}
+		// Only a token is given to the library.
+		if e := (*gssapi.Error)(nil); errors.As(err, &e) != (test.name == "endless, with tokens") {
+			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }
