@@ -421,6 +421,16 @@ func TestMutual(t *testing.T) {
 		}
 	}
 
+	// It knows who the user is, and does not let him in.
+	g.accept = func(r *http.Request, token []byte) ([]byte, string, error) {
+		out, _, err := g.step(r, token)
+		return out, "", err
+	}
+	g.requests()
+	_, _, err = get(t, n.transport(host), "http://www.test/")
+	wantRefused(t, err, "http://www.test refused the token", "whether the user may come in")
+	wantLog(t, g, "GET / -", "GET / token")
+
 	// It has proved nothing by an answer that is no success.
 	g.accept = nil
 	n.serve("localhost:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
