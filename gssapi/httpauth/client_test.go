@@ -841,22 +841,3 @@ func TestCancel(t *testing.T) {
 	status, b, err := get(t, rt, "http://www.test/")
 	wantAlice(t, status, b, err)
 }
-
-func ExampleTransport() {
-	client := &http.Client{Transport: &Transport{
-		Hosts: []Host{
-			{Name: "www.example.com", Delegate: true}, // this one alone can act for the user
-			{Name: ".example.com"},
-		},
-		Proxies: []Host{{Name: "proxy.example.com:3128"}},
-	}}
-	resp, err := client.Get("https://intranet.example.com/")
-	switch {
-	case errors.Is(err, gssapi.ErrNoCred):
-		fmt.Println("run kinit first:", err)
-	case err != nil:
-		fmt.Println(err)
-	default:
-		resp.Body.Close()
-	}
-}
