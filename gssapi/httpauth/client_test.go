@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -251,6 +253,9 @@ func TestNothingSent(t *testing.T) {
 	n := newInternet(t)
 	g := &gate{t: t}
 	n.serve("unknown.test:80", g)
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would tidy up
+	handles := gssapi.ReadStats().Handles
 	for _, preemptive := range []bool{false, true} {
 		rt := n.transport(Host{Name: "unknown.test", PlainHTTP: true, Preemptive: preemptive})
 		for range 100 {
@@ -262,6 +267,9 @@ func TestNothingSent(t *testing.T) {
 				wantLog(t, g, "GET / -")
 			}
 		}
+	}
+	if now := gssapi.ReadStats().Handles; now > handles {
+		t.Errorf("%d handles of the library are left", now-handles)
 	}
 }
 
@@ -575,10 +583,17 @@ func TestLostConnection(t *testing.T) {
 		g.ServeHTTP(w, r)
 	}))
 	rt := n.transport(Host{Name: "www.test", PlainHTTP: true, Preemptive: true})
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would tidy up
+	handles := gssapi.ReadStats().Handles
 	for _, cutting := range []bool{false, true} {
 		cut.Store(cutting)
 		status, body, err := get(t, rt, "http://www.test/")
 		wantAlice(t, status, body, err)
+	}
+	// The acceptors, of which there were two, keep the initiator's name.
+	if now := gssapi.ReadStats().Handles; now > handles+2 {
+		t.Errorf("%d handles of the library are left", now-handles)
 	}
 	if len(tokens) != 3 || n.dialled("www.test:80") != 2 {
 		t.Errorf("%d requests over %d connections", len(tokens), n.dialled("www.test:80"))

@@ -210,6 +210,8 @@ func (g *gate) step(r *http.Request, token []byte) (out []byte, user string, err
 	if err != nil {
 		return nil, "", err
 	}
+	defer info.Initiator.Close()
+	defer info.Acceptor.Close()
 	return out, info.Peer().String(), nil
 }
 
