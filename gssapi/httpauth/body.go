@@ -18,8 +18,8 @@ const DefaultMaxBody = 1 << 20
 // would have to be sent again: set Request.GetBody, or a larger Transport.MaxBody.
 var ErrBody = errors.New("the server demands a token after it has begun to take the request's body, which cannot be sent again: set Request.GetBody, or a larger Transport.MaxBody")
 
-// replay makes the body of each leg of a request. It sees to it that the caller's
-// body is closed.
+// replay makes the body of each leg of a request, the first of which there always is.
+// It sees to it that the caller's body is closed.
 type replay struct {
 	get  func() (io.ReadCloser, error) // another body; nil: there is only one
 	body io.ReadCloser                 // of the first leg, until that has it
@@ -101,9 +101,6 @@ func (r *replay) declined(resp *http.Response) bool {
 
 // finish tells that there are no more legs.
 func (r *replay) finish() {
-	if r.body != nil {
-		r.body.Close()
-	}
 	if r.once != nil {
 		r.once.finish()
 	}

@@ -20,6 +20,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -573,10 +574,13 @@ func TestLostConnection(t *testing.T) {
 	needsLibrary(t)
 	n := newInternet(t)
 	g := &gate{t: t}
+	var mu sync.Mutex
 	var tokens []string
 	var cut atomic.Bool
 	n.serve("www.test:80", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		tokens = append(tokens, r.Header.Get("Authorization"))
+		mu.Unlock()
 		if cut.Swap(false) {
 			panic(http.ErrAbortHandler)
 		}
@@ -595,6 +599,8 @@ func TestLostConnection(t *testing.T) {
 	if now := gssapi.ReadStats().Handles; now > handles+2 {
 		t.Errorf("%d handles of the library are left", now-handles)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(tokens) != 3 || n.dialled("www.test:80") != 2 {
 		t.Errorf("%d requests over %d connections", len(tokens), n.dialled("www.test:80"))
 	}
