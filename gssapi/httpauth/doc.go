@@ -10,10 +10,10 @@
 //
 // A server is an http.Handler around another one, which asks who the user is:
 //
-//	h := httpauth.NewHandler(next, nil)
+//	h, err := httpauth.NewHandler(next, nil)
 //	server := &http.Server{Addr: ":443", Handler: h}
-//	h.Attach(server)
-//	err := server.ListenAndServeTLS(certificate, key)
+//	err = h.Attach(server)
+//	err = server.ListenAndServeTLS(certificate, key)
 //
 // and in next:
 //

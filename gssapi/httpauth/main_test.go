@@ -61,6 +61,12 @@ func needsLibrary(t testing.TB) {
 	}
 }
 
+// isMIT reports whether the library is MIT's.
+func isMIT() bool {
+	l, err := gss.Library()
+	return err == nil && l.Kind == gss.KindMIT
+}
+
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
