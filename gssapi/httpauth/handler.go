@@ -465,7 +465,11 @@ func identityOf(c *gssapi.Context, m Method) (*Identity, *refusal) {
 	defer info.Initiator.Close()
 	id.Name, id.Mech, id.Flags, id.Expiry = info.Initiator.String(), info.Mech, info.Flags, info.Expiry
 	id.ChannelBound = info.Flags&gssapi.FlagChannelBound != 0
+	status := http.StatusForbidden
 	switch {
+	case !id.Expiry.IsZero() && !time.Now().Before(id.Expiry):
+		// Heimdal 7.8 takes tickets that expired within the clock skew, 5 minutes.
+		status, err = http.StatusUnauthorized, fmt.Errorf("httpauth: the ticket of %s has expired", id.Name)
 	case info.Flags&gssapi.FlagAnon != 0:
 		err = errors.New("httpauth: the user is anonymous")
 	case info.Initiator == nil:
@@ -477,7 +481,7 @@ func identityOf(c *gssapi.Context, m Method) (*Identity, *refusal) {
 		return id, nil
 	}
 	id.release()
-	return nil, &refusal{http.StatusForbidden, nil, err}
+	return nil, &refusal{status, nil, err}
 }
 
 // ntlm begins tokens of NTLM, which SPNEGO may have inside.
@@ -497,12 +501,14 @@ func explain(token []byte, inTurn bool, err error) error {
 // blame tells clients' errors from those of the server, and of its KDC: those have a code or
 // text that no client can bring about, or an acceptor that cannot accept anything.
 func (h *Handler) blame(ctx context.Context, token []byte, err error) *refusal {
-	switch {
-	case ctx.Err() != nil, ofServer(err), errors.Is(err, gssapi.ErrUnavailable) && h.o.Bindings == BindingsRequired:
+	if ctx.Err() != nil {
 		return unavailable(err)
 	}
 	if broken := h.cannotAccept(ctx); broken != nil {
 		return unavailable(fmt.Errorf("%w; the server has no credential to accept with: is the keytab there (KRB5_KTNAME), and may this process read it? %w", err, broken))
+	}
+	if ofServer(err) || errors.Is(err, gssapi.ErrUnavailable) && h.o.Bindings == BindingsRequired {
+		return unavailable(err)
 	}
 	return unauthorized(token, err)
 }

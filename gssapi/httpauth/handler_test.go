@@ -2,17 +2,23 @@ package httpauth
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed2651813c/gss/gssapi"
+	"github.com/seed2651813c/gss/gssapi/gsstest"
 )
 
 // journal is a log that tests read.
@@ -224,4 +230,472 @@ func TestLogin(t *testing.T) {
 		// The connection is nobody's.
 		do(t, c, s.url, "").want(t, 401, "")
 	}
+}
+
+// What clients send that is none, and what the log makes of it.
+func TestBadToken(t *testing.T) {
+	needsLibrary(t)
+	s, c := serve(t, nil), client(t)
+	ntlmInside := func() []byte {
+		_, b := newSPNEGO(t, []gssapi.OID{gssapi.MechNTLM}, []byte(ntlm+"\x01\x00\x00\x00\x07\x82\x08\xa2"))
+		return b
+	}()
+	stranger := func() []byte {
+		b, err := initiator(t, "other.test", nil).Step(t.Context(), nil)
+		check(t, err)
+		return b
+	}()
+	for name, test := range map[string]struct {
+		authorization, log string
+	}{
+		"no base64":                {"Negotiate ====", "not in base64"},
+		"empty":                    {"Negotiate", "empty"},
+		"300 KiB":                  {negotiate(make([]byte, 300<<10)), "longer than"},
+		"190 KiB of zeros":         {negotiate(make([]byte, 190<<10)), "goes on with an exchange"},
+		"190 KiB of a first token": {negotiate(append(tlv(0x60, tlv(0x06, []byte(gssapi.MechSPNEGO))), make([]byte, 190<<10)...)), ""},
+		"garbage":                  {negotiate([]byte("garbage")), "goes on with an exchange"},
+		"a mechanism of nobody":    {negotiate(tlv(0x60, tlv(0x06, []byte(foreign)), []byte("x"))), "1.2.3.4.5"},
+		"another service":          {negotiate(stranger), ""},
+		"NTLM":                     {negotiate([]byte(ntlm + "\x01\x00\x00\x00\x07\x82\x08\xa2")), "the client sent NTLM"},
+		"NTLM in SPNEGO":           {negotiate(ntlmInside), "the client sent NTLM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := do(t, c, s.url, test.authorization)
+			a.want(t, 401, "Unauthorized")
+			if _, found, err := challenge(a.Header, "WWW-Authenticate"); !found || err != nil {
+				t.Errorf("no challenge: %q, %v", a.Header, err)
+			}
+			logged(t, s.log, "WARN", test.log)
+		})
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url, nil)
+	check(t, err)
+	r.Header["Authorization"] = []string{negotiate(token(t, nil)), negotiate(token(t, nil))}
+	send(t, c, r).want(t, 401, "")
+	logged(t, s.log, "WARN", "more than one Authorization")
+}
+
+func TestReplay(t *testing.T) {
+	needsLibrary(t)
+	if !isMIT() {
+		t.Skip("Heimdal 7.8 has no replay cache by default")
+	}
+	s, c := serve(t, nil), client(t)
+	recorded := negotiate(token(t, nil))
+	do(t, c, s.url, recorded).want(t, 200, "alice@TEST.GSS")
+	s.log.take()
+	do(t, c, s.url, recorded).want(t, 401, "")
+	logged(t, s.log, "WARN", "replay")
+}
+
+// A server that is not in order says so, and to whom it may concern.
+func TestServerFaults(t *testing.T) {
+	needsLibrary(t)
+	s, c := serve(t, nil), client(t)
+	for _, mech := range []gssapi.OID{gssapi.MechSPNEGO, gssapi.MechKrb5} {
+		authorization := negotiate(token(t, &gssapi.InitiatorOptions{Mech: mech}))
+		for _, file := range []string{"/nonexistent/keytab", "FILE:" + t.TempDir()} {
+			t.Run(file, func(t *testing.T) {
+				t.Setenv("KRB5_KTNAME", file)
+				a := do(t, c, s.url, authorization)
+				a.want(t, 503, "Service Unavailable")
+				if got := a.Header.Get("WWW-Authenticate"); got != "" {
+					t.Errorf("it asks for credentials: %q", got)
+				}
+				logged(t, s.log, "ERROR", "is the keytab there (KRB5_KTNAME)")
+			})
+		}
+		if isMIT() {
+			t.Run("replay cache", func(t *testing.T) {
+				t.Setenv("KRB5RCACHENAME", "file2:/nonexistent/rcache")
+				do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: mech}))).want(t, 503, "")
+				logged(t, s.log, "ERROR", "No such file or directory", "/nonexistent/rcache")
+			})
+		}
+	}
+	closed, err := gssapi.Acquire(t.Context(), &gssapi.CredentialOptions{Usage: gssapi.Accept})
+	check(t, err)
+	s = serve(t, &ServerOptions{Acceptor: &gssapi.AcceptorOptions{Credential: closed}})
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
+	check(t, closed.Close())
+	s.log.take()
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 503, "")
+	logged(t, s.log, "ERROR", "no credential to accept with")
+}
+
+// A ticket that has expired, for a server whose clock is right.
+func TestExpired(t *testing.T) {
+	needsLibrary(t)
+	// A realm whose clocks may not differ, and a ticket of a few seconds.
+	r := gsstest.New(t, &gsstest.Options{Principals: []string{"alice", "HTTP/localhost"}, ClockSkew: time.Second})
+	keys, err := r.Keytab("HTTP/localhost")
+	check(t, err)
+	const lifetime = 3 * time.Second
+	tickets, err := r.Kinit("alice", &gsstest.KinitOptions{Lifetime: lifetime})
+	check(t, err)
+	expiry := time.Now().Add(lifetime)
+	for _, kv := range r.EnvFor(tickets, keys) {
+		k, v, _ := strings.Cut(kv, "=")
+		t.Setenv(k, v)
+	}
+	first := token(t, nil)
+	s, c := serve(t, nil), client(t)
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	s.log.take()
+	// sleep: until the ticket has expired, for the library, whose clock cannot be set
+	time.Sleep(time.Until(expiry.Add(2 * time.Second)))
+	do(t, c, s.url, negotiate(first)).want(t, 401, "")
+	logged(t, s.log, "WARN", "expired")
+}
+
+// Next decides for itself without credentials, and wrong ones are refused even so.
+func TestOptional(t *testing.T) {
+	needsLibrary(t)
+	var h *Handler
+	h, log := handler(t, func(w http.ResponseWriter, r *http.Request) {
+		if FromContext(r.Context()) == nil && r.URL.Path == "/private" {
+			h.Demand(w, r)
+			return
+		}
+		whoami(w, r)
+	}, &ServerOptions{Optional: true, Session: new(SessionOptions)})
+	s, c := start(t, h, log, &http.Server{Handler: h}, true), client(t)
+	a := do(t, c, s.url, "")
+	a.want(t, 200, "nobody")
+	if a.Header.Get("Set-Cookie") != "" || a.Header.Get("Cache-Control") != "" {
+		t.Errorf("nobody has %q", a.Header)
+	}
+	a = do(t, c, s.url+"/private", "")
+	a.want(t, 401, "Unauthorized")
+	if got := a.Header.Get("WWW-Authenticate"); got != "Negotiate" {
+		t.Errorf("the challenge is %q", got)
+	}
+	if text := log.take(); text != "" {
+		t.Errorf("logged: %s", text)
+	}
+	do(t, c, s.url+"/private", negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	do(t, c, s.url, negotiate([]byte("garbage"))).want(t, 401, "")
+}
+
+// Who is known need not be let in, and the final token is there even so.
+func TestAuthorize(t *testing.T) {
+	needsLibrary(t)
+	s := serve(t, &ServerOptions{Session: new(SessionOptions), Authorize: func(r *http.Request, id *Identity) error {
+		if FromContext(r.Context()) != id {
+			t.Error("the request is not that of the identity")
+		}
+		if id.Name != "bob@TEST.GSS" {
+			return errors.New("only bob may, secretly")
+		}
+		return nil
+	}})
+	c := client(t)
+	a := do(t, c, s.url, negotiate(token(t, nil)))
+	a.want(t, 403, "Forbidden")
+	if token, _, err := challenge(a.Header, "WWW-Authenticate"); token == nil || err != nil {
+		t.Errorf("no final token: %v", err)
+	}
+	if strings.Contains(a.text, "secretly") || a.Header.Get("Set-Cookie") != "" {
+		t.Errorf("the client gets %q %q", a.text, a.Header)
+	}
+	logged(t, s.log, "WARN", "alice@TEST.GSS may not come in", "secretly", `"status":403`)
+	bob := credential(t, bobTickets)
+	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
+}
+
+// The options of the acceptor count.
+func TestAcceptorOptions(t *testing.T) {
+	needsLibrary(t)
+	var established atomic.Int32
+	s := serve(t, &ServerOptions{Acceptor: &gssapi.AcceptorOptions{
+		Require: gssapi.FlagDeleg, Trace: &gssapi.Trace{Established: func(gssapi.Event) { established.Add(1) }},
+	}})
+	c := client(t)
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 401, "")
+	logged(t, s.log, "WARN", "required and not granted")
+	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}))).want(t, 200, "alice")
+	if n := established.Load(); n != 1 {
+		t.Errorf("the trace was told of %d contexts", n)
+	}
+	s = serve(t, &ServerOptions{Acceptor: &gssapi.AcceptorOptions{Mechs: []gssapi.OID{gssapi.MechSPNEGO}}})
+	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: gssapi.MechKrb5}))).want(t, 401, "")
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
+}
+
+// A delegated credential lives as long as the request, unless it is taken.
+func TestDelegated(t *testing.T) {
+	needsLibrary(t)
+	var kept, taken, second *gssapi.Credential
+	var id *Identity
+	h, log := handler(t, func(w http.ResponseWriter, r *http.Request) {
+		id = FromContext(r.Context())
+		kept = id.Delegated()
+		if kept == nil {
+			return
+		}
+		info, err := kept.Info(r.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprint(w, info.Name)
+		switch r.URL.Path {
+		case "/take":
+			taken, second = id.TakeDelegated(), id.TakeDelegated()
+		case "/panic":
+			panic(http.ErrAbortHandler)
+		}
+	}, nil)
+	s, c := start(t, h, log, &http.Server{Handler: h}, true), client(t)
+	delegate := func() string { return negotiate(token(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg})) }
+	closed := func() bool {
+		_, err := kept.Info(t.Context())
+		return errors.Is(err, gssapi.ErrNoCred)
+	}
+	do(t, c, s.url, delegate()).want(t, 200, "alice@TEST.GSS")
+	logged(t, log, "INFO", `"delegated":true`)
+	if !closed() || id.Delegated() != nil || id.TakeDelegated() != nil {
+		t.Error("it is not closed after the request")
+	}
+	do(t, c, s.url+"/take", delegate()).want(t, 200, "alice@TEST.GSS")
+	if taken != kept || closed() || second != nil {
+		t.Error("it is closed, or was given twice, although it was taken")
+	}
+	taken.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/panic", nil) // which is not sent twice
+	check(t, err)
+	r.Header.Set("Authorization", delegate())
+	if _, err := c.Do(r); err == nil || !closed() {
+		t.Errorf("after a panic: %v", err)
+	}
+	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "")
+	if kept != nil {
+		t.Error("there is one that nobody delegated")
+	}
+	if i := (*Identity)(nil); i.Delegated() != nil || i.TakeDelegated() != nil || i.LogValue().String() != "(nobody)" {
+		t.Error("nobody has something")
+	}
+}
+
+// The final token goes out however the next handler answers, and the caller's request is
+// not changed.
+func TestFinalToken(t *testing.T) {
+	needsLibrary(t)
+	h, log := handler(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/early":
+			w.WriteHeader(http.StatusTeapot)
+		case "/flush":
+			check(t, http.NewResponseController(w).Flush())
+		case "/hijack":
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n")
+			w.Header().Write(conn)
+			fmt.Fprint(conn, "\r\n")
+		}
+	}, nil)
+	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		if FromContext(r.Context()) != nil {
+			t.Error("the caller's request was changed")
+		}
+	})
+	s, c := start(t, h, log, &http.Server{Handler: outer}, true), client(t)
+	for path, status := range map[string]int{"/": 200, "/early": 418, "/flush": 200, "/hijack": 200} {
+		i := initiator(t, "localhost", nil)
+		first, err := i.Step(t.Context(), nil)
+		check(t, err)
+		a := do(t, c, s.url+path, negotiate(first))
+		a.want(t, status, "")
+		final, _, err := challenge(a.Header, "WWW-Authenticate")
+		check(t, err)
+		if _, err := i.Step(t.Context(), final); err != nil || !i.Established() {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	h.connections.Range(func(conn, _ any) bool {
+		if conn.(net.Conn).RemoteAddr() == nil {
+			t.Error("a connection that was taken is not forgotten")
+		}
+		return true
+	})
+}
+
+// Refused writes the body, and cannot let anybody in.
+func TestRefused(t *testing.T) {
+	needsLibrary(t)
+	var got error
+	s := serve(t, &ServerOptions{Refused: func(w http.ResponseWriter, r *http.Request, status int, err error) {
+		got = err
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/status" {
+			w.WriteHeader(http.StatusOK)
+		}
+		if r.URL.Path != "/silent" {
+			fmt.Fprintf(w, "<p>%d", status)
+		}
+	}})
+	c := client(t)
+	for _, path := range []string{"/", "/status", "/silent"} {
+		a := do(t, c, s.url+path, "")
+		a.want(t, 401, "")
+		if a.Header.Get("Content-Type") != "text/html" || a.Header.Get("WWW-Authenticate") != "Negotiate" || (a.text == "<p>401") != (path != "/silent") || got != nil {
+			t.Errorf("%s: %q %q %v", path, a.Header, a.text, got)
+		}
+	}
+	do(t, c, s.url, "Negotiate !").want(t, 401, "<p>401")
+	if got == nil {
+		t.Error("it is not told why")
+	}
+}
+
+// Options that are wrong are told.
+func TestOptions(t *testing.T) {
+	next := http.HandlerFunc(whoami)
+	for text, o := range map[string]*ServerOptions{
+		"Bindings is 7":           {Bindings: 7},
+		"set ServerOptions":       {Acceptor: &gssapi.AcceptorOptions{RequireBindings: true}},
+		"or RequireBindings":      {Acceptor: &gssapi.AcceptorOptions{Bindings: new(gssapi.ChannelBindings)}},
+		"cannot go with":          {Basic: new(BasicOptions), Bindings: BindingsRequired},
+		"Basic.Realm":             {Basic: &BasicOptions{Realm: "a\nb"}},
+		"Basic.Service":           {Basic: &BasicOptions{Service: "HTTP/www.test"}},
+		"Basic.KerberosRealms":    {Basic: &BasicOptions{KerberosRealms: []string{"@TEST.GSS"}}},
+		"Session.Keys[1] has 31":  {Session: &SessionOptions{Keys: [][]byte{randomKey(), randomKey()[:31]}}},
+		"or all the same":         {Session: &SessionOptions{Keys: [][]byte{make([]byte, 32)}}},
+		"must not be negative":    {Session: &SessionOptions{Lifetime: -1}},
+		`Session.Name is "a b"`:   {Session: &SessionOptions{Name: "a b"}},
+		`Session.Name is "__Host`: {Session: &SessionOptions{Name: "__Host-a"}},
+	} {
+		if _, err := NewHandler(next, o); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := NewHandler(nil, nil); err == nil || !strings.Contains(err.Error(), "no next handler") {
+		t.Error(err)
+	}
+	h, err := NewHandler(next, nil)
+	check(t, err)
+	if err := h.Attach(nil); err == nil || !strings.Contains(err.Error(), "http.Server") {
+		t.Error(err)
+	}
+}
+
+// Attach calls what was there.
+func TestAttachChains(t *testing.T) {
+	needsLibrary(t)
+	type key struct{}
+	h, log := handler(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Context().Value(key{})) }, nil)
+	states := make(chan http.ConnState, 100)
+	server := &http.Server{
+		Handler:     h,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, key{}, "mine") },
+		ConnState:   func(_ net.Conn, s http.ConnState) { states <- s },
+	}
+	s := start(t, h, log, server, true)
+	do(t, client(t), s.url, negotiate(token(t, nil))).want(t, 200, "mine")
+	for _, want := range []http.ConnState{http.StateNew, http.StateActive} {
+		if got := <-states; got != want {
+			t.Errorf("%v, and it should be %v", got, want)
+		}
+	}
+}
+
+// A request whose client has gone does not wait for the library.
+func TestGone(t *testing.T) {
+	h, log := handler(t, whoami, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
+	r.Header.Set("Authorization", negotiate([]byte("\x60garbage")))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != 503 {
+		t.Errorf("%d", w.Code)
+	}
+	logged(t, log, "ERROR", "canceled")
+}
+
+// Two users share connections, and neither is taken for the other.
+func TestTwoUsers(t *testing.T) {
+	needsLibrary(t)
+	s := serve(t, &ServerOptions{Session: new(SessionOptions)})
+	shared := client(t) // few connections, of which each serves both
+	shared.Transport.(*http.Transport).MaxConnsPerHost = 8
+	users := map[string]*gssapi.Credential{"alice@TEST.GSS": credential(t, aliceTickets), "bob@TEST.GSS": credential(t, bobTickets)}
+	var wg sync.WaitGroup
+	for name, cred := range users {
+		target, err := gssapi.HostService("HTTP", "localhost")
+		check(t, err)
+		defer target.Close()
+		for range 20 {
+			wg.Go(func() {
+				var cookie string
+				for n := range 25 {
+					r, err := http.NewRequestWithContext(t.Context(), "GET", s.url, nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					method := MethodSession
+					if cookie != "" && n%5 != 0 {
+						r.Header.Set("Cookie", cookie)
+					} else {
+						i := gssapi.NewInitiator(target, &gssapi.InitiatorOptions{Mech: gssapi.MechSPNEGO, Credential: cred})
+						first, err := i.Step(t.Context(), nil)
+						i.Close()
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						method = MethodNegotiate
+						r.Header.Set("Authorization", negotiate(first))
+					}
+					resp, err := shared.Do(r)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					b, err := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if want := name + " " + string(method); err != nil || !strings.HasPrefix(string(b), want) {
+						t.Errorf("%q, and it should be %q: %v", b, want, err)
+					}
+					for _, c := range resp.Cookies() {
+						cookie = c.Name + "=" + c.Value
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// No header makes a Handler panic, pass or blame itself.
+func FuzzAuthorization(f *testing.F) {
+	f.Add("Negotiate YIIB")
+	f.Add("Basic YTpi")
+	f.Add("negotiate TlRMTVNTUAABAAAA")
+	f.Add(negotiate([]byte("\x60\x1b\x06\x06\x2b\x06\x01\x05\x05\x02\xa0\x11")))
+	passed := false
+	h, err := NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed = true }), &ServerOptions{
+		Session: new(SessionOptions), Basic: &BasicOptions{PlainHTTP: true, Service: "HTTP@localhost"},
+		Refused: func(w http.ResponseWriter, _ *http.Request, status int, err error) {},
+	})
+	check(f, err)
+	f.Fuzz(func(t *testing.T, value string) {
+		if _, password, ok := (&http.Request{Header: http.Header{"Authorization": {value}}}).BasicAuth(); ok && password != "" {
+			return // it would ask the KDC
+		}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", value)
+		h.ServeHTTP(w, r)
+		if passed || w.Code != 401 {
+			t.Errorf("%q: %d, passed %t", value, w.Code, passed)
+		}
+	})
 }
