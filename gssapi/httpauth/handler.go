@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -352,7 +353,7 @@ func (v *visit) negotiate(token []byte) *refusal {
 	}
 	out, err := v.half.Step(ctx, token)
 	if err != nil {
-		return h.blame(ctx, out, explain(token, begins || goesOn, err))
+		return h.blame(ctx, out, explain(token, begins || goesOn, h.why(ctx, token, err)))
 	}
 	if !v.half.Established() {
 		return v.another(out)
@@ -496,6 +497,51 @@ func explain(token []byte, inTurn bool, err error) error {
 		return fmt.Errorf("httpauth: the client goes on with an exchange that this connection has not, or not any more: %w", err)
 	}
 	return fmt.Errorf("httpauth: %w", err)
+}
+
+// why finds out what was wrong with a token of SPNEGO where the library does not say
+// (Heimdal 7.8): it is asked again, about the token of Kerberos inside.
+func (h *Handler) why(ctx context.Context, token []byte, err error) error {
+	inner := mechToken(token)
+	if e := (*gssapi.Error)(nil); inner == nil || !errors.As(err, &e) || e.Text != "" {
+		return err
+	}
+	var o gssapi.AcceptorOptions
+	if h.o.Acceptor != nil {
+		o.Credential = h.o.Acceptor.Credential
+	}
+	c := gssapi.NewAcceptor(&o)
+	defer c.Close()
+	_, again := c.Step(ctx, inner)
+	if again == nil {
+		if d := c.Delegated(); d != nil {
+			d.Close()
+		}
+		return err
+	}
+	return fmt.Errorf("%w (in SPNEGO: %w)", again, err)
+}
+
+// mechToken is the token inside of SPNEGO's first one; nil if there is none. RFC 4178, 4.2.1.
+func mechToken(token []byte) []byte {
+	var frame asn1.RawValue
+	var mech asn1.ObjectIdentifier
+	var init struct {
+		Mechs []asn1.ObjectIdentifier `asn1:"explicit,tag:0"`
+		Flags asn1.BitString          `asn1:"explicit,optional,tag:1"`
+		Token []byte                  `asn1:"explicit,optional,tag:2"`
+	}
+	if _, err := asn1.Unmarshal(token, &frame); err != nil {
+		return nil
+	}
+	rest, err := asn1.Unmarshal(frame.Bytes, &mech)
+	if err != nil {
+		return nil
+	}
+	if _, err := asn1.UnmarshalWithParams(rest, &init, "explicit,tag:0"); err != nil {
+		return nil
+	}
+	return init.Token
 }
 
 // blame tells clients' errors from those of the server, and of its KDC: those have a code or

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/gssapi/gsstest"
@@ -26,9 +27,11 @@ func run(m *testing.M) int {
 		err = fmt.Errorf("GSS_REQUIRE_LIBRARY is %q, and the library is %v", want, l)
 	}
 	if err == nil {
+		skew, _ := time.ParseDuration(os.Getenv(skewVariable))
 		realm, err = gsstest.Start(&gsstest.Options{
 			Principals: []string{"alice", "bob", "HTTP/localhost", "HTTP/www.test", "HTTP/other.test"},
 			Passwords:  map[string]string{"carol": carolPassword},
+			ClockSkew:  skew,
 		})
 	}
 	if err != nil {
@@ -50,6 +53,9 @@ func run(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// skewVariable is how far the realm's clocks may differ in a child process of a test.
+const skewVariable = "HTTPAUTH_TEST_SKEW"
 
 const carolPassword = "correct horse battery staple"
 
