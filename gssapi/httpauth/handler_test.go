@@ -20,7 +20,6 @@ import (
 
 	"github.com/seed2651813c/gss/gssapi"
 	"github.com/seed2651813c/gss/gssapi/gsstest"
-	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 // journal is a log that tests read.
@@ -330,12 +329,7 @@ func TestServerFaults(t *testing.T) {
 func TestExpired(t *testing.T) {
 	needsLibrary(t)
 	if os.Getenv(skewVariable) == "" {
-		cmd, err := testexec.Self("-test.run=^TestExpired$", "-test.v")
-		check(t, err)
-		cmd.Env = append(os.Environ(), skewVariable+"=1s")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+		child(t, "TestExpired", skewVariable+"=1s")
 		return
 	}
 	const lifetime = 3 * time.Second

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/gssapi/gsstest"
+	"github.com/seed2651813c/gss/internal/testexec"
 )
 
 // realm of all tests; its services are those of localhost and www.test, and its users
@@ -51,11 +52,29 @@ func run(m *testing.M) int {
 		k, v, _ := strings.Cut(kv, "=")
 		os.Setenv(k, v)
 	}
+	if fake := os.Getenv(fakeVariable); fake != "" {
+		os.Setenv("KRB5_CONFIG", fake)
+	}
 	return m.Run()
 }
 
 // skewVariable is how far the realm's clocks may differ in a child process of a test.
 const skewVariable = "HTTPAUTH_TEST_SKEW"
+
+// fakeVariable names the krb5.conf that takes the place of the realm's in one.
+const fakeVariable = "HTTPAUTH_TEST_FAKE"
+
+// child runs a test in a process of its own, with a variable in its environment.
+func child(t *testing.T, test, variable string) {
+	t.Helper()
+	cmd, err := testexec.Self("-test.run=^"+test+"$", "-test.v")
+	check(t, err)
+	cmd.Env = append(os.Environ(), variable)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+test) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 const carolPassword = "correct horse battery staple"
 
