@@ -1,9 +1,9 @@
 package httpauth
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"unicode"
@@ -81,11 +81,7 @@ func (v *visit) basic() *refusal {
 	if err := o.checkUser(user, password); err != nil {
 		return unauthorized(nil, err)
 	}
-	target := o.Service
-	if target == "" {
-		target = "HTTP@" + hostOf(v.r)
-	}
-	c, refused := h.prove(v.r.Context(), user, password, target)
+	c, refused := h.prove(v.r, user, password)
 	if refused != nil {
 		return refused
 	}
@@ -114,9 +110,18 @@ func (o *BasicOptions) checkUser(user, password string) error {
 	return nil
 }
 
-// prove gets a ticket for target with the password and accepts it here. It returns the
-// acceptor's context.
-func (h *Handler) prove(ctx context.Context, user, password, target string) (*gssapi.Context, *refusal) {
+// service is the name for whose key a password is proved.
+func (o *BasicOptions) service(r *http.Request) (*gssapi.Name, error) {
+	if o.Service != "" {
+		return gssapi.ImportName(o.Service, gssapi.NTHostBasedService)
+	}
+	return gssapi.HostService("HTTP", hostOf(r))
+}
+
+// prove gets a ticket for the server with the password and accepts it here. It returns
+// the acceptor's context.
+func (h *Handler) prove(r *http.Request, user, password string) (*gssapi.Context, *refusal) {
+	ctx := r.Context()
 	var trace *gssapi.Trace
 	acceptor := gssapi.AcceptorOptions{}
 	if h.o.Acceptor != nil {
@@ -129,7 +134,7 @@ func (h *Handler) prove(ctx context.Context, user, password, target string) (*gs
 		return nil, h.blame(ctx, nil, fmt.Errorf("httpauth: Basic: %w", err))
 	}
 	defer name.Close()
-	service, err := gssapi.ImportName(target, gssapi.NTHostBasedService)
+	service, err := h.o.Basic.service(r)
 	if err != nil {
 		return nil, h.blame(ctx, nil, fmt.Errorf("httpauth: Basic: %w", err))
 	}
@@ -146,7 +151,7 @@ func (h *Handler) prove(ctx context.Context, user, password, target string) (*gs
 	for !server.Established() {
 		if token, err = client.Step(ctx, token); err != nil {
 			server.Close()
-			err = fmt.Errorf("httpauth: Basic: a ticket for %s, to prove that the KDC is the right one: %w", target, err)
+			err = fmt.Errorf("httpauth: Basic: a ticket for %v, to prove that the KDC is the right one: %w", service, err)
 			if e := (*gssapi.Error)(nil); h.o.Basic.Service != "" && errors.As(err, &e) && e.Minor == serviceNotKnown {
 				return nil, unavailable(err) // no client has chosen that name
 			}
@@ -154,7 +159,7 @@ func (h *Handler) prove(ctx context.Context, user, password, target string) (*gs
 		}
 		if token, err = server.Step(ctx, token); err != nil {
 			server.Close()
-			return nil, h.blame(ctx, nil, fmt.Errorf("httpauth: Basic: the proof that the KDC has the key of %s: %w", target, err))
+			return nil, h.blame(ctx, nil, fmt.Errorf("httpauth: Basic: the proof that the KDC has the key of %v: %w", service, err))
 		}
 	}
 	return server, nil

@@ -644,7 +644,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refused *refusa
 		if status == http.StatusServiceUnavailable {
 			level = slog.LevelError
 		}
-		h.log.LogAttrs(r.Context(), level, "refused", slog.Int("status", status), slog.String("remote", r.RemoteAddr), slog.String("host", r.Host), slog.String("error", err.Error()))
+		h.log.LogAttrs(r.Context(), level, "refused", slog.Int("status", status), slog.String("remote", r.RemoteAddr), slog.String("host", brief(r.Host)), slog.String("error", brief(err.Error())))
 	}
 	answer := &answer{ResponseWriter: w, status: status}
 	if h.o.Refused != nil {
@@ -655,6 +655,15 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refused *refusa
 		io.WriteString(answer, http.StatusText(status)+"\n")
 	}
 	answer.WriteHeader(status)
+}
+
+// brief is a text for the log, of which clients have chosen parts.
+func brief(s string) string {
+	const most = 2048
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // answer is a response whose status is settled.

@@ -429,6 +429,30 @@ func TestAuthorize(t *testing.T) {
 	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
 }
 
+// Who has a name that cannot be told apart from others is not let in.
+func TestUnprintableName(t *testing.T) {
+	needsLibrary(t)
+	const odd = "a\u2028b"
+	check(t, realm.AddPrincipal(odd))
+	tickets, err := realm.Kinit(odd, nil)
+	check(t, err)
+	s := serve(t, nil)
+	do(t, client(t), s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: credential(t, tickets)}))).want(t, 403, "Forbidden")
+	logged(t, s.log, "WARN", "cannot be printed")
+}
+
+// Clients' parts of a record are bounded.
+func TestLongRecord(t *testing.T) {
+	h, log := handler(t, whoami, nil)
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Host = strings.Repeat("x", 100_000)
+	r.Header.Set("Authorization", "Negotiate !")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if n := len(log.take()); n < 2048 || n > 5000 {
+		t.Errorf("the record has %d bytes", n)
+	}
+}
+
 // The options of the acceptor count.
 func TestAcceptorOptions(t *testing.T) {
 	needsLibrary(t)
@@ -711,6 +735,7 @@ func TestTwoUsers(t *testing.T) {
 
 // No header makes a Handler panic, pass or blame itself.
 func FuzzAuthorization(f *testing.F) {
+	needsLibrary(f)
 	f.Add("Negotiate YIIB")
 	f.Add("Basic YTpi")
 	f.Add("negotiate TlRMTVNTUAABAAAA")

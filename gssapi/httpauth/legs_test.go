@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -351,4 +352,73 @@ func TestHTTP2(t *testing.T) {
 			logged(t, s.log, "WARN", "turn HTTP/2 off", "http.Server.Protocols")
 		})
 	}
+}
+
+// slicedConn cannot be the key of a map.
+type slicedConn struct {
+	net.Conn
+	_ []byte
+}
+
+// slicedListener has such connections.
+type slicedListener struct{ net.Listener }
+
+func (l slicedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return slicedConn{c, nil}, err
+}
+
+// Odd connections are served, but for exchanges of several legs.
+func TestHalfUnknownConnection(t *testing.T) {
+	needsLibrary(t)
+	h, log := handler(t, whoami, nil)
+	ts := httptest.NewUnstartedServer(h)
+	ts.Listener = slicedListener{ts.Listener}
+	check(t, h.Attach(ts.Config))
+	ts.Config.ConnState = nil // httptest has one that is not for such connections
+	go ts.Config.Serve(ts.Listener)
+	defer ts.Config.Close()
+	url := "http://" + ts.Listener.Addr().String()
+	c := client(t)
+	do(t, c, url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	log.take()
+	_, first := newSPNEGO(t, krb5Only, nil)
+	do(t, c, url, negotiate(first)).want(t, 401, "")
+	logged(t, log, "WARN", "cannot be told apart")
+}
+
+// Two Handlers on one server do not disturb each other.
+func TestTwoHandlers(t *testing.T) {
+	needsLibrary(t)
+	one, log := handler(t, whoami, &ServerOptions{Bindings: policy()})
+	two, _ := handler(t, whoami, &ServerOptions{Bindings: policy()})
+	mux := http.NewServeMux()
+	mux.Handle("/", one)
+	mux.Handle("/two", two)
+	ts := httptest.NewUnstartedServer(mux)
+	check(t, one.Attach(ts.Config))
+	check(t, two.Attach(ts.Config))
+	ts.TLS = ts.Config.TLSConfig
+	ts.StartTLS()
+	defer ts.Close()
+	for _, number := range versions {
+		for _, path := range []string{"/", "/two"} {
+			c := tlsClient(t, number, nil)
+			for _, resumed := range []bool{false, true} {
+				a := do(t, c, ts.URL+path, bound(t, ts.Certificate()))
+				a.want(t, 200, "alice@TEST.GSS")
+				if a.TLS.DidResume != resumed {
+					t.Errorf("resumed: %t", a.TLS.DidResume)
+				}
+				do(t, c, ts.URL+path, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 401, "")
+				if !resumed && !isMIT() { // where bindings are not required, which newSPNEGO has not
+					x, first := newSPNEGO(t, krb5Only, nil)
+					leg(t, do(t, c, ts.URL+path, negotiate(first)))
+					do(t, c, ts.URL+path, negotiate(x.second(t))).want(t, 200, "alice@TEST.GSS")
+				}
+				c.CloseIdleConnections()
+			}
+		}
+	}
+	log.take()
 }
