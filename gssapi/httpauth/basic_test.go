@@ -35,7 +35,7 @@ func TestBasic(t *testing.T) {
 	ts.StartTLS()
 	defer ts.Close()
 	c := ts.Client()
-	a := do(t, c, ts.URL, "")
+	a := ask(t, c, ts.URL, "")
 	a.want(t, 401, "")
 	challenges := a.Header.Values("WWW-Authenticate")
 	if !slices.Equal(challenges, []string{"Negotiate", `Basic realm="a \"b\" \\c", charset="UTF-8"`}) {
@@ -86,7 +86,7 @@ func TestBasic(t *testing.T) {
 		logged(t, log, "WARN", "httpauth: Basic: the name")
 	}
 	for _, authorization := range []string{"Basic", "Basic !", "basic Y2Fyb2w="} {
-		do(t, c, ts.URL, authorization).want(t, 401, "")
+		ask(t, c, ts.URL, authorization).want(t, 401, "")
 		logged(t, log, "WARN", "without a name and a password")
 	}
 }
@@ -123,12 +123,12 @@ func TestBasicPlain(t *testing.T) {
 	needsLibrary(t)
 	s := serve(t, &ServerOptions{Basic: new(BasicOptions)})
 	c := client(t)
-	if got := do(t, c, s.url, "").Header.Values("WWW-Authenticate"); !slices.Equal(got, []string{"Negotiate"}) {
+	if got := ask(t, c, s.url, "").Header.Values("WWW-Authenticate"); !slices.Equal(got, []string{"Negotiate"}) {
 		t.Errorf("challenges: %q", got)
 	}
 	withPassword(t, c, s.url, "carol", carolPassword).want(t, 401, "")
 	logged(t, s.log, "WARN", "a password came without TLS")
-	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
 	// Where Basic is not on, it is a scheme like any other.
 	s = serve(t, nil)
 	withPassword(t, c, s.url, "carol", carolPassword).want(t, 401, "")

@@ -101,8 +101,8 @@ func start(t testing.TB, h *Handler, log *journal, s *http.Server, attach bool) 
 	return &site{h, l.Addr().String(), log, "http://localhost:" + port}
 }
 
-// credential of a ccache; nil is alice's, by default.
-func credential(t testing.TB, ccache string) *gssapi.Credential {
+// ticketsOf is the credential in a ccache.
+func ticketsOf(t testing.TB, ccache string) *gssapi.Credential {
 	t.Helper()
 	c, err := gssapi.Acquire(t.Context(), &gssapi.CredentialOptions{CCache: "FILE:" + ccache, Mechs: []gssapi.OID{gssapi.MechKrb5, gssapi.MechSPNEGO}})
 	check(t, err)
@@ -143,8 +143,8 @@ type answered struct {
 	text string
 }
 
-// do sends a request with an Authorization header, unless that is empty.
-func do(t testing.TB, client *http.Client, url, authorization string) *answered {
+// ask sends a request with an Authorization header, unless that is empty.
+func ask(t testing.TB, client *http.Client, url, authorization string) *answered {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	check(t, err)
@@ -200,7 +200,7 @@ func logged(t testing.TB, log *journal, level string, texts ...string) map[strin
 func TestLogin(t *testing.T) {
 	needsLibrary(t)
 	s, c := serve(t, nil), client(t)
-	resp := do(t, c, s.url, "")
+	resp := ask(t, c, s.url, "")
 	resp.want(t, 401, "Unauthorized")
 	if got := resp.Header.Values("WWW-Authenticate"); len(got) != 1 || got[0] != "Negotiate" {
 		t.Errorf("challenges: %q", got)
@@ -212,7 +212,7 @@ func TestLogin(t *testing.T) {
 		i := initiator(t, "localhost", &gssapi.InitiatorOptions{Mech: mech})
 		first, err := i.Step(t.Context(), nil)
 		check(t, err)
-		resp = do(t, c, s.url, negotiate(first))
+		resp = ask(t, c, s.url, negotiate(first))
 		resp.want(t, 200, "alice@TEST.GSS Negotiate")
 		if got := resp.Header.Get("Cache-Control"); got != "private" {
 			t.Errorf("Cache-Control is %q", got)
@@ -229,7 +229,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("the server does not prove who it is: %v", err)
 		}
 		// The connection is nobody's.
-		do(t, c, s.url, "").want(t, 401, "")
+		ask(t, c, s.url, "").want(t, 401, "")
 	}
 }
 
@@ -261,7 +261,7 @@ func TestBadToken(t *testing.T) {
 		"NTLM in SPNEGO":           {negotiate(ntlmInside), "the client sent NTLM"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := do(t, c, s.url, test.authorization)
+			a := ask(t, c, s.url, test.authorization)
 			a.want(t, 401, "Unauthorized")
 			if _, found, err := challenge(a.Header, "WWW-Authenticate"); !found || err != nil {
 				t.Errorf("no challenge: %q, %v", a.Header, err)
@@ -283,9 +283,9 @@ func TestReplay(t *testing.T) {
 	}
 	s, c := serve(t, nil), client(t)
 	recorded := negotiate(token(t, nil))
-	do(t, c, s.url, recorded).want(t, 200, "alice@TEST.GSS")
+	ask(t, c, s.url, recorded).want(t, 200, "alice@TEST.GSS")
 	s.log.take()
-	do(t, c, s.url, recorded).want(t, 401, "")
+	ask(t, c, s.url, recorded).want(t, 401, "")
 	logged(t, s.log, "WARN", "replay")
 }
 
@@ -298,7 +298,7 @@ func TestServerFaults(t *testing.T) {
 		for _, file := range []string{"/nonexistent/keytab", "FILE:" + t.TempDir()} {
 			t.Run(file, func(t *testing.T) {
 				t.Setenv("KRB5_KTNAME", file)
-				a := do(t, c, s.url, authorization)
+				a := ask(t, c, s.url, authorization)
 				a.want(t, 503, "Service Unavailable")
 				if got := a.Header.Get("WWW-Authenticate"); got != "" {
 					t.Errorf("it asks for credentials: %q", got)
@@ -309,7 +309,7 @@ func TestServerFaults(t *testing.T) {
 		if isMIT() {
 			t.Run("replay cache", func(t *testing.T) {
 				t.Setenv("KRB5RCACHENAME", "file2:/nonexistent/rcache")
-				do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: mech}))).want(t, 503, "")
+				ask(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: mech}))).want(t, 503, "")
 				logged(t, s.log, "ERROR", "No such file or directory", "/nonexistent/rcache")
 			})
 		}
@@ -317,10 +317,10 @@ func TestServerFaults(t *testing.T) {
 	closed, err := gssapi.Acquire(t.Context(), &gssapi.CredentialOptions{Usage: gssapi.Accept})
 	check(t, err)
 	s = serve(t, &ServerOptions{Acceptor: &gssapi.AcceptorOptions{Credential: closed}})
-	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
+	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
 	check(t, closed.Close())
 	s.log.take()
-	do(t, c, s.url, negotiate(token(t, nil))).want(t, 503, "")
+	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 503, "")
 	logged(t, s.log, "ERROR", "no credential to accept with")
 }
 
@@ -336,14 +336,14 @@ func TestExpired(t *testing.T) {
 	tickets, err := realm.Kinit("alice", &gsstest.KinitOptions{Lifetime: lifetime})
 	check(t, err)
 	expiry := time.Now().Add(lifetime)
-	short := &gssapi.InitiatorOptions{Credential: credential(t, tickets)}
+	short := &gssapi.InitiatorOptions{Credential: ticketsOf(t, tickets)}
 	first := token(t, short)
 	s, c := serve(t, nil), client(t)
-	do(t, c, s.url, negotiate(token(t, short))).want(t, 200, "alice@TEST.GSS")
+	ask(t, c, s.url, negotiate(token(t, short))).want(t, 200, "alice@TEST.GSS")
 	s.log.take()
 	// sleep: until the ticket has expired, for the library, whose clock cannot be set
 	time.Sleep(time.Until(expiry.Add(3 * time.Second)))
-	do(t, c, s.url, negotiate(first)).want(t, 401, "")
+	ask(t, c, s.url, negotiate(first)).want(t, 401, "")
 	logged(t, s.log, "WARN", "expired")
 }
 
@@ -353,7 +353,7 @@ func TestExpiredContext(t *testing.T) {
 	needsLibrary(t)
 	tickets, err := realm.Kinit("alice", &gsstest.KinitOptions{Lifetime: 3 * time.Second})
 	check(t, err)
-	i, a := initiator(t, "localhost", &gssapi.InitiatorOptions{Credential: credential(t, tickets)}), gssapi.NewAcceptor(nil)
+	i, a := initiator(t, "localhost", &gssapi.InitiatorOptions{Credential: ticketsOf(t, tickets)}), gssapi.NewAcceptor(nil)
 	defer a.Close()
 	first, err := i.Step(t.Context(), nil)
 	check(t, err)
@@ -386,12 +386,12 @@ func TestOptional(t *testing.T) {
 		whoami(w, r)
 	}, &ServerOptions{Optional: true, Session: new(SessionOptions)})
 	s, c := start(t, h, log, &http.Server{Handler: h}, true), client(t)
-	a := do(t, c, s.url, "")
+	a := ask(t, c, s.url, "")
 	a.want(t, 200, "nobody")
 	if a.Header.Get("Set-Cookie") != "" || a.Header.Get("Cache-Control") != "" {
 		t.Errorf("nobody has %q", a.Header)
 	}
-	a = do(t, c, s.url+"/private", "")
+	a = ask(t, c, s.url+"/private", "")
 	a.want(t, 401, "Unauthorized")
 	if got := a.Header.Get("WWW-Authenticate"); got != "Negotiate" {
 		t.Errorf("the challenge is %q", got)
@@ -399,8 +399,8 @@ func TestOptional(t *testing.T) {
 	if text := log.take(); text != "" {
 		t.Errorf("logged: %s", text)
 	}
-	do(t, c, s.url+"/private", negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
-	do(t, c, s.url, negotiate([]byte("garbage"))).want(t, 401, "")
+	ask(t, c, s.url+"/private", negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	ask(t, c, s.url, negotiate([]byte("garbage"))).want(t, 401, "")
 }
 
 // Who is known need not be let in, and the final token is there even so.
@@ -416,7 +416,7 @@ func TestAuthorize(t *testing.T) {
 		return nil
 	}})
 	c := client(t)
-	a := do(t, c, s.url, negotiate(token(t, nil)))
+	a := ask(t, c, s.url, negotiate(token(t, nil)))
 	a.want(t, 403, "Forbidden")
 	if token, _, err := challenge(a.Header, "WWW-Authenticate"); token == nil || err != nil {
 		t.Errorf("no final token: %v", err)
@@ -425,8 +425,8 @@ func TestAuthorize(t *testing.T) {
 		t.Errorf("the client gets %q %q", a.text, a.Header)
 	}
 	logged(t, s.log, "WARN", "alice@TEST.GSS may not come in", "secretly", `"status":403`)
-	bob := credential(t, bobTickets)
-	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
+	bob := ticketsOf(t, bobTickets)
+	ask(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
 }
 
 // Who has a name that cannot be told apart from others is not let in.
@@ -437,7 +437,7 @@ func TestUnprintableName(t *testing.T) {
 	tickets, err := realm.Kinit(odd, nil)
 	check(t, err)
 	s := serve(t, nil)
-	do(t, client(t), s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: credential(t, tickets)}))).want(t, 403, "Forbidden")
+	ask(t, client(t), s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: ticketsOf(t, tickets)}))).want(t, 403, "Forbidden")
 	logged(t, s.log, "WARN", "cannot be printed")
 }
 
@@ -461,15 +461,15 @@ func TestAcceptorOptions(t *testing.T) {
 		Require: gssapi.FlagDeleg, Trace: &gssapi.Trace{Established: func(gssapi.Event) { established.Add(1) }},
 	}})
 	c := client(t)
-	do(t, c, s.url, negotiate(token(t, nil))).want(t, 401, "")
+	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 401, "")
 	logged(t, s.log, "WARN", "required and not granted")
-	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}))).want(t, 200, "alice")
+	ask(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}))).want(t, 200, "alice")
 	if n := established.Load(); n != 1 {
 		t.Errorf("the trace was told of %d contexts", n)
 	}
 	s = serve(t, &ServerOptions{Acceptor: &gssapi.AcceptorOptions{Mechs: []gssapi.OID{gssapi.MechSPNEGO}}})
-	do(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: gssapi.MechKrb5}))).want(t, 401, "")
-	do(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
+	ask(t, c, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Mech: gssapi.MechKrb5}))).want(t, 401, "")
+	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 200, "alice")
 }
 
 // direct asks a Handler that is in no server.
@@ -572,7 +572,7 @@ func TestFinalToken(t *testing.T) {
 		i := initiator(t, "localhost", nil)
 		first, err := i.Step(t.Context(), nil)
 		check(t, err)
-		a := do(t, c, s.url+path, negotiate(first))
+		a := ask(t, c, s.url+path, negotiate(first))
 		a.want(t, status, "")
 		final, _, err := challenge(a.Header, "WWW-Authenticate")
 		check(t, err)
@@ -658,7 +658,7 @@ func TestAttachChains(t *testing.T) {
 		ConnState:   func(_ net.Conn, s http.ConnState) { states <- s },
 	}
 	s := start(t, h, log, server, true)
-	do(t, client(t), s.url, negotiate(token(t, nil))).want(t, 200, "mine")
+	ask(t, client(t), s.url, negotiate(token(t, nil))).want(t, 200, "mine")
 	for _, want := range []http.ConnState{http.StateNew, http.StateActive} {
 		if got := <-states; got != want {
 			t.Errorf("%v, and it should be %v", got, want)
@@ -715,7 +715,7 @@ func TestTwoUsers(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for name, tickets := range map[string]string{"alice": aliceTickets, "bob": bobTickets} {
-		cred := credential(t, tickets)
+		cred := ticketsOf(t, tickets)
 		for range 500 {
 			wg.Go(func() {
 				i := gssapi.NewInitiator(target, &gssapi.InitiatorOptions{Mech: gssapi.MechSPNEGO, Credential: cred})

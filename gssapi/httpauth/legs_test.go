@@ -129,7 +129,7 @@ func leg(t testing.TB, a *answered) []byte {
 }
 
 // Exchanges of more than one request end authenticated.
-func TestLegs(t *testing.T) {
+func TestServerLegs(t *testing.T) {
 	needsLibrary(t)
 	s := serve(t, nil)
 	for name, test := range map[string]struct {
@@ -142,16 +142,16 @@ func TestLegs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			one := oneConn(t, s.addr)
 			c, first := newSPNEGO(t, test.mechs, test.optimistic)
-			resp := readResp(t, leg(t, do(t, one, s.url, negotiate(first))))
+			resp := readResp(t, leg(t, ask(t, one, s.url, negotiate(first))))
 			if resp.State != acceptIncomplete && resp.State != requestMIC {
 				t.Errorf("%+v", resp)
 			}
 			if text := s.log.take(); text != "" {
 				t.Errorf("a leg is logged: %s", text)
 			}
-			a := do(t, one, s.url+"/elsewhere", negotiate(c.second(t)))
+			a := ask(t, one, s.url+"/elsewhere", negotiate(c.second(t)))
 			if a.StatusCode == 401 {
-				a = do(t, one, s.url, negotiate(c.third(t, readResp(t, leg(t, a)))))
+				a = ask(t, one, s.url, negotiate(c.third(t, readResp(t, leg(t, a)))))
 			}
 			a.want(t, 200, "alice@TEST.GSS Negotiate")
 			logged(t, s.log, "INFO", "alice@TEST.GSS")
@@ -160,7 +160,7 @@ func TestLegs(t *testing.T) {
 			if final != nil && readResp(t, final).State != acceptCompleted { // MIT has none after a signed negotiation
 				t.Errorf("the last token: %x", final)
 			}
-			do(t, one, s.url, "").want(t, 401, "")
+			ask(t, one, s.url, "").want(t, 401, "")
 		})
 	}
 }
@@ -175,7 +175,7 @@ func half(t testing.TB, one *http.Client, s *site) *spnego {
 	if len(first) != 29 {
 		t.Fatalf("the first token has %d bytes", len(first))
 	}
-	leg(t, do(t, one, s.url, negotiate(first)))
+	leg(t, ask(t, one, s.url, negotiate(first)))
 	return c
 }
 
@@ -188,26 +188,26 @@ func TestHalfDropped(t *testing.T) {
 	mux.Handle("/", h)
 	mux.HandleFunc("/free", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, FromContext(r.Context()) == nil) })
 	s := start(t, h, log, &http.Server{Handler: mux}, true)
-	bob := credential(t, bobTickets)
+	bob := ticketsOf(t, bobTickets)
 	for name, between := range map[string]func(one *http.Client) *http.Client{
 		"no token": func(one *http.Client) *http.Client {
-			do(t, one, s.url, "").want(t, 200, "nobody")
+			ask(t, one, s.url, "").want(t, 200, "nobody")
 			return one
 		},
 		"a path that is not the Handler's": func(one *http.Client) *http.Client {
-			do(t, one, s.url+"/free", "").want(t, 200, "true")
+			ask(t, one, s.url+"/free", "").want(t, 200, "true")
 			return one
 		},
 		"another scheme": func(one *http.Client) *http.Client {
-			do(t, one, s.url, "Bearer x").want(t, 200, "nobody")
+			ask(t, one, s.url, "Bearer x").want(t, 200, "nobody")
 			return one
 		},
 		"no base64": func(one *http.Client) *http.Client {
-			do(t, one, s.url, "Negotiate !").want(t, 401, "")
+			ask(t, one, s.url, "Negotiate !").want(t, 401, "")
 			return one
 		},
 		"somebody else's first token": func(one *http.Client) *http.Client {
-			do(t, one, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
+			ask(t, one, s.url, negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob}))).want(t, 200, "bob@TEST.GSS")
 			return one
 		},
 		"another connection": func(*http.Client) *http.Client { return client(t) },
@@ -217,7 +217,7 @@ func TestHalfDropped(t *testing.T) {
 			c := half(t, one, s)
 			other := between(one)
 			s.log.take()
-			do(t, other, s.url, negotiate(c.second(t))).want(t, 401, "")
+			ask(t, other, s.url, negotiate(c.second(t))).want(t, 401, "")
 			logged(t, s.log, "WARN", "goes on with an exchange that this connection has not")
 		})
 	}
@@ -309,13 +309,13 @@ func TestHalfWithoutAttach(t *testing.T) {
 	s := start(t, h, log, &http.Server{Handler: h}, false)
 	one := oneConn(t, s.addr)
 	_, first := newSPNEGO(t, krb5Only, nil)
-	a := do(t, one, s.url, negotiate(first))
+	a := ask(t, one, s.url, negotiate(first))
 	a.want(t, 401, "")
 	if got := a.Header.Get("WWW-Authenticate"); got != "Negotiate" {
 		t.Errorf("the challenge is %q", got)
 	}
 	logged(t, s.log, "WARN", "call Handler.Attach")
-	do(t, one, s.url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	ask(t, one, s.url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
 }
 
 // HTTP/2 has place for exchanges of one leg.
@@ -333,14 +333,14 @@ func TestHTTP2(t *testing.T) {
 			tr := &http.Transport{Protocols: server.Protocols}
 			defer tr.CloseIdleConnections()
 			c := &http.Client{Transport: tr}
-			a := do(t, c, s.url, negotiate(token(t, nil)))
+			a := ask(t, c, s.url, negotiate(token(t, nil)))
 			a.want(t, 200, "alice@TEST.GSS")
 			if !strings.HasPrefix(a.Proto, name) {
 				t.Fatalf("%s was used", a.Proto)
 			}
 			s.log.take()
 			_, first := newSPNEGO(t, krb5Only, nil)
-			a = do(t, c, s.url, negotiate(first))
+			a = ask(t, c, s.url, negotiate(first))
 			if name == "HTTP/1" {
 				leg(t, a)
 				return
@@ -380,10 +380,10 @@ func TestHalfUnknownConnection(t *testing.T) {
 	defer ts.Config.Close()
 	url := "http://" + ts.Listener.Addr().String()
 	c := client(t)
-	do(t, c, url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
+	ask(t, c, url, negotiate(token(t, nil))).want(t, 200, "alice@TEST.GSS")
 	log.take()
 	_, first := newSPNEGO(t, krb5Only, nil)
-	do(t, c, url, negotiate(first)).want(t, 401, "")
+	ask(t, c, url, negotiate(first)).want(t, 401, "")
 	logged(t, log, "WARN", "cannot be told apart")
 }
 
@@ -405,16 +405,16 @@ func TestTwoHandlers(t *testing.T) {
 		for _, path := range []string{"/", "/two"} {
 			c := tlsClient(t, number, nil)
 			for _, resumed := range []bool{false, true} {
-				a := do(t, c, ts.URL+path, bound(t, ts.Certificate()))
+				a := ask(t, c, ts.URL+path, bound(t, ts.Certificate()))
 				a.want(t, 200, "alice@TEST.GSS")
 				if a.TLS.DidResume != resumed {
 					t.Errorf("resumed: %t", a.TLS.DidResume)
 				}
-				do(t, c, ts.URL+path, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 401, "")
+				ask(t, c, ts.URL+path, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 401, "")
 				if !resumed && !isMIT() { // where bindings are not required, which newSPNEGO has not
 					x, first := newSPNEGO(t, krb5Only, nil)
-					leg(t, do(t, c, ts.URL+path, negotiate(first)))
-					do(t, c, ts.URL+path, negotiate(x.second(t))).want(t, 200, "alice@TEST.GSS")
+					leg(t, ask(t, c, ts.URL+path, negotiate(first)))
+					ask(t, c, ts.URL+path, negotiate(x.second(t))).want(t, 200, "alice@TEST.GSS")
 				}
 				c.CloseIdleConnections()
 			}

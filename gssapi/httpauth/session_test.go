@@ -47,7 +47,7 @@ func deleted(resp *http.Response, name string) bool {
 	return len(c) == 1 && c[0].Name == name && c[0].MaxAge < 0 && c[0].Value == ""
 }
 
-func TestSession(t *testing.T) {
+func TestServerSession(t *testing.T) {
 	needsLibrary(t)
 	for scheme, cookie := range map[string]http.Cookie{
 		"http":  {Name: "gss"},
@@ -68,7 +68,7 @@ func TestSession(t *testing.T) {
 				defer ts.Close()
 				s, c = &site{h, "", log, ts.URL}, ts.Client()
 			}
-			a := do(t, c, s.url, negotiate(token(t, nil)))
+			a := ask(t, c, s.url, negotiate(token(t, nil)))
 			a.want(t, 200, "alice@TEST.GSS Negotiate")
 			cookies := a.Cookies()
 			if len(cookies) != 1 {
@@ -96,7 +96,7 @@ func TestSession(t *testing.T) {
 				t.Errorf("logged: %s", text)
 			}
 			// A token counts more than a cookie, a wrong one too.
-			bob := credential(t, bobTickets)
+			bob := ticketsOf(t, bobTickets)
 			r.Header.Set("Authorization", negotiate(token(t, &gssapi.InitiatorOptions{Credential: bob})))
 			send(t, c, r).want(t, 200, "bob@TEST.GSS Negotiate")
 			r.Header.Set("Authorization", "Negotiate !")

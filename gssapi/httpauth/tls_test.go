@@ -130,7 +130,7 @@ func policy() BindingsPolicy {
 // is resumed or not, and returns it. stranger is another one.
 func checkBindings(t testing.TB, s *site, c *http.Client, resumed bool, stranger tls.Certificate) *x509.Certificate {
 	t.Helper()
-	a := do(t, c, s.url, "")
+	a := ask(t, c, s.url, "")
 	a.want(t, 401, "")
 	if a.TLS.DidResume != resumed {
 		t.Fatalf("the connection is resumed: %t", a.TLS.DidResume)
@@ -139,7 +139,7 @@ func checkBindings(t testing.TB, s *site, c *http.Client, resumed bool, stranger
 	other, err := x509.ParseCertificate(stranger.Certificate[0])
 	check(t, err)
 	s.log.take()
-	a = do(t, c, s.url, bound(t, seen))
+	a = ask(t, c, s.url, bound(t, seen))
 	a.want(t, 200, "alice@TEST.GSS")
 	if isMIT() && !strings.Contains(a.text, gssapi.FlagChannelBound.String()) {
 		t.Errorf("it is not bound: %q", a.text)
@@ -147,13 +147,13 @@ func checkBindings(t testing.TB, s *site, c *http.Client, resumed bool, stranger
 	if record := logged(t, s.log, "INFO"); record != nil && record["user"].(map[string]any)["channel_bound"] != isMIT() {
 		t.Errorf("%v", record)
 	}
-	do(t, c, s.url, bound(t, other)).want(t, 401, "")
+	ask(t, c, s.url, bound(t, other)).want(t, 401, "")
 	logged(t, s.log, "WARN", "bindings")
 	status := 200
 	if s.h.o.Bindings == BindingsRequired {
 		status = 401
 	}
-	do(t, c, s.url, bound(t, nil)).want(t, status, "")
+	ask(t, c, s.url, bound(t, nil)).want(t, status, "")
 	s.log.take()
 	return seen
 }
@@ -161,7 +161,7 @@ func checkBindings(t testing.TB, s *site, c *http.Client, resumed bool, stranger
 var versions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
 
 // The certificate that was sent is known however the server got it.
-func TestBindings(t *testing.T) {
+func TestServerBindings(t *testing.T) {
 	needsLibrary(t)
 	one, two, stranger := ecdsaCertificate(t), ecdsaCertificate(t), ecdsaCertificate(t)
 	certFile, keyFile := files(t, two)
@@ -248,7 +248,7 @@ func wrapped(config *tls.Config) *tls.Config {
 }
 
 // httptest has a configuration of its own, and puts its certificate there.
-func TestBindingsHTTPTest(t *testing.T) {
+func TestServerBindingsHTTPTest(t *testing.T) {
 	needsLibrary(t)
 	for _, h2 := range []bool{false, true} {
 		h, log := handler(t, whoami, &ServerOptions{Bindings: policy()})
@@ -263,14 +263,14 @@ func TestBindingsHTTPTest(t *testing.T) {
 		if !seen.Equal(ts.Certificate()) {
 			t.Error("it is another certificate")
 		}
-		if proto := do(t, ts.Client(), ts.URL, "").Proto; (proto == "HTTP/2.0") != h2 {
+		if proto := ask(t, ts.Client(), ts.URL, "").Proto; (proto == "HTTP/2.0") != h2 {
 			t.Errorf("%s was used", proto)
 		}
 	}
 }
 
 // Of two certificates the client's abilities choose.
-func TestBindingsTwoCertificates(t *testing.T) {
+func TestServerBindingsTwoCertificates(t *testing.T) {
 	needsLibrary(t)
 	ec, rs, stranger := ecdsaCertificate(t), rsaCertificate(t), ecdsaCertificate(t)
 	s := startTLS(t, &ServerOptions{Bindings: policy()}, &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{ec, rs}}}, nil)
@@ -325,7 +325,7 @@ func TestChoose(t *testing.T) {
 }
 
 // A session goes on with the certificate that it began with, after that was replaced.
-func TestBindingsRotation(t *testing.T) {
+func TestServerBindingsRotation(t *testing.T) {
 	needsLibrary(t)
 	for version, number := range versions {
 		t.Run(version, func(t *testing.T) {
@@ -364,7 +364,7 @@ func TestTicketsOfOthers(t *testing.T) {
 	})
 	for version, number := range versions {
 		c := tlsClient(t, number, func(c *tls.Config) { c.ServerName = "localhost" })
-		a := do(t, c, plain.URL, bound(t, nil))
+		a := ask(t, c, plain.URL, bound(t, nil))
 		a.want(t, 503, "")
 		logged(t, log, "ERROR", "call Handler.Attach")
 		c.CloseIdleConnections()
@@ -375,7 +375,7 @@ func TestTicketsOfOthers(t *testing.T) {
 }
 
 // Ed25519's certificates have no bindings.
-func TestBindingsEd25519(t *testing.T) {
+func TestServerBindingsEd25519(t *testing.T) {
 	needsLibrary(t)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	check(t, err)
@@ -386,10 +386,10 @@ func TestBindingsEd25519(t *testing.T) {
 			c := tlsClient(t, tls.VersionTLS13, nil)
 			for range 2 { // the second time resumed
 				if p == BindingsRequired {
-					do(t, c, s.url, bound(t, nil)).want(t, 503, "")
+					ask(t, c, s.url, bound(t, nil)).want(t, 503, "")
 					logged(t, s.log, "ERROR", "RSA or ECDSA")
 				} else {
-					do(t, c, s.url, bound(t, nil)).want(t, 200, "alice@TEST.GSS")
+					ask(t, c, s.url, bound(t, nil)).want(t, 200, "alice@TEST.GSS")
 				}
 				c.CloseIdleConnections()
 			}
@@ -398,39 +398,39 @@ func TestBindingsEd25519(t *testing.T) {
 }
 
 // Bindings that nothing is known for.
-func TestBindingsUnknown(t *testing.T) {
+func TestServerBindingsUnknown(t *testing.T) {
 	needsLibrary(t)
 	cert := ecdsaCertificate(t)
 	listen := func(s *http.Server, l net.Listener) error {
 		return s.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	}
 	s := startTLS(t, nil, new(http.Server), listen)
-	do(t, tlsClient(t, tls.VersionTLS13, nil), s.url, bound(t, nil)).want(t, 503, "")
+	ask(t, tlsClient(t, tls.VersionTLS13, nil), s.url, bound(t, nil)).want(t, 503, "")
 	logged(t, s.log, "ERROR", "without the http.Server's TLSConfig")
 
 	s = startTLS(t, &ServerOptions{Bindings: BindingsOff}, new(http.Server), listen)
-	do(t, tlsClient(t, tls.VersionTLS13, nil), s.url, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 200, "alice@TEST.GSS")
+	ask(t, tlsClient(t, tls.VersionTLS13, nil), s.url, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 200, "alice@TEST.GSS")
 
 	s = serve(t, &ServerOptions{Bindings: BindingsRequired})
-	do(t, client(t), s.url, bound(t, nil)).want(t, 401, "")
+	ask(t, client(t), s.url, bound(t, nil)).want(t, 401, "")
 	logged(t, s.log, "WARN", "BindingsRequired takes TLS")
 }
 
 // Heimdal 7.8 cannot require bindings: that is the server's fault.
-func TestBindingsNotTold(t *testing.T) {
+func TestServerBindingsNotTold(t *testing.T) {
 	needsLibrary(t)
 	if isMIT() {
 		t.Skip("MIT tells acceptors of bindings")
 	}
 	s := startTLS(t, &ServerOptions{Bindings: BindingsRequired}, &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{ecdsaCertificate(t)}}}, nil)
 	c := tlsClient(t, tls.VersionTLS13, nil)
-	seen := do(t, c, s.url, "").TLS.PeerCertificates[0]
-	do(t, c, s.url, bound(t, seen)).want(t, 503, "")
+	seen := ask(t, c, s.url, "").TLS.PeerCertificates[0]
+	ask(t, c, s.url, bound(t, seen)).want(t, 503, "")
 	logged(t, s.log, "ERROR", "cannot be required")
 }
 
 // Behind a proxy that ends TLS the program tells the certificate.
-func TestBindingsBehindProxy(t *testing.T) {
+func TestServerBindingsBehindProxy(t *testing.T) {
 	needsLibrary(t)
 	cert := parse(t, ecdsaCertificate(t))
 	var told atomic.Pointer[x509.Certificate]
@@ -443,17 +443,17 @@ func TestBindingsBehindProxy(t *testing.T) {
 	}})
 	told.Store(cert)
 	c := client(t)
-	a := do(t, c, s.url, bound(t, cert))
+	a := ask(t, c, s.url, bound(t, cert))
 	a.want(t, 200, "alice@TEST.GSS")
 	if got := a.Cookies(); len(got) != 1 || !got[0].Secure {
 		t.Errorf("cookies: %v", got)
 	}
-	do(t, c, s.url, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 401, "")
+	ask(t, c, s.url, bound(t, parse(t, ecdsaCertificate(t)))).want(t, 401, "")
 	s.log.take()
-	do(t, c, s.url+"/fault", bound(t, cert)).want(t, 503, "")
+	ask(t, c, s.url+"/fault", bound(t, cert)).want(t, 503, "")
 	logged(t, s.log, "ERROR", fault.Error())
 	told.Store(nil)
-	a = do(t, c, s.url, bound(t, nil))
+	a = ask(t, c, s.url, bound(t, nil))
 	if isMIT() {
 		a.want(t, 401, "") // BindingsRequired
 	} else {
