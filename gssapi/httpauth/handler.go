@@ -93,7 +93,11 @@ const legTimeout = time.Minute
 // 401, and a server that has such clients does without HTTP/2 (http.Server.Protocols).
 //
 // Responses to who is known have Cache-Control: private, unless the next handler says
-// otherwise. A Handler may be used by many goroutines at once.
+// otherwise. The request that it gets has the client's headers, Authorization and Cookie too. A
+// Handler may be used by many goroutines at once.
+//
+// A recorded token is taken again by Heimdal 7.8, which has no replay cache by default:
+// another reason for TLS.
 type Handler struct {
 	next  http.Handler
 	o     ServerOptions
@@ -122,6 +126,10 @@ func NewHandler(next http.Handler, o *ServerOptions) (*Handler, error) {
 		return nil, errors.New("httpauth: Acceptor has Bindings or RequireBindings, which are each connection's own: set ServerOptions.Bindings")
 	case o.Basic != nil && o.Bindings == BindingsRequired:
 		return nil, errors.New("httpauth: Basic cannot go with BindingsRequired: a password is bound to no connection")
+	}
+	if o.Acceptor != nil {
+		acceptor := *o.Acceptor
+		h.o.Acceptor = &acceptor
 	}
 	if o.Basic != nil {
 		basic, err := o.Basic.check()
