@@ -165,14 +165,14 @@ func (h *Handler) Attach(s *http.Server) error {
 			ctx = connContext(ctx, conn)
 		}
 		c := new(connection)
-		if reflect.TypeOf(conn).Comparable() { // else nothing tells of its requests, and keep refuses
+		if reflect.ValueOf(conn).Comparable() { // else nothing tells of its requests, and keep refuses
 			c.told = true
 			h.connections.Store(conn, c)
 		}
 		return context.WithValue(ctx, connectionKey{h}, c)
 	}
 	s.ConnState = func(conn net.Conn, state http.ConnState) {
-		if reflect.TypeOf(conn).Comparable() {
+		if reflect.ValueOf(conn).Comparable() {
 			h.connState(conn, state)
 		}
 		if connState != nil {

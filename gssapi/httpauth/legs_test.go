@@ -354,10 +354,10 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// slicedConn cannot be the key of a map.
+// slicedConn cannot be the key of a map, which its type does not tell.
 type slicedConn struct {
 	net.Conn
-	_ []byte
+	more any
 }
 
 // slicedListener has such connections.
@@ -365,7 +365,7 @@ type slicedListener struct{ net.Listener }
 
 func (l slicedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	return slicedConn{c, nil}, err
+	return slicedConn{c, []byte(nil)}, err
 }
 
 // Odd connections are served, but for exchanges of several legs.
