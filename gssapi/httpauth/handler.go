@@ -558,7 +558,9 @@ func (h *Handler) blame(ctx context.Context, token []byte, err error) *refusal {
 	if ctx.Err() != nil {
 		return unavailable(err)
 	}
-	if broken := h.cannotAccept(ctx); broken != nil {
+	if broken := h.cannotAccept(ctx); errors.Is(broken, gssapi.ErrUnavailable) {
+		return unavailable(fmt.Errorf("httpauth: %w", broken)) // there is no library
+	} else if broken != nil {
 		return unavailable(fmt.Errorf("%w; the server has no credential to accept with: is the keytab there (KRB5_KTNAME), and may this process read it? %w", err, broken))
 	}
 	if ofServer(err) || errors.Is(err, gssapi.ErrUnavailable) && h.o.Bindings == BindingsRequired {

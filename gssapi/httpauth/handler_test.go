@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/gssapi"
 	"github.com/seed2651813c/gss/gssapi/gsstest"
 )
@@ -322,6 +323,23 @@ func TestServerFaults(t *testing.T) {
 	s.log.take()
 	ask(t, c, s.url, negotiate(token(t, nil))).want(t, 503, "")
 	logged(t, s.log, "ERROR", "no credential to accept with")
+}
+
+// A program starts without a library, and says what to install when it needs one.
+func TestNoLibrary(t *testing.T) {
+	if os.Getenv(nothingVariable) == "" {
+		child(t, "TestNoLibrary", nothingVariable+"=1", "GSSAPI_LIBRARY=/nonexistent/library.so")
+		return
+	}
+	if l, err := gss.Library(); err == nil {
+		t.Skipf("this program is linked with %v, and reads no GSSAPI_LIBRARY", l)
+	}
+	h, log := handler(t, whoami, &ServerOptions{Basic: &BasicOptions{PlainHTTP: true}})
+	direct(t, h, "/", "").want(t, 401, "")
+	for _, authorization := range []string{negotiate(tlv(0x60, tlv(0x06, []byte(gssapi.MechKrb5)))), "Basic YTpi"} {
+		direct(t, h, "/", authorization).want(t, 503, "")
+		logged(t, log, "ERROR", "/nonexistent/library.so", "Install one")
+	}
 }
 
 // A ticket that has expired is refused. It runs in a process whose realm takes clocks to

@@ -23,6 +23,9 @@ var aliceTickets, bobTickets, keytab string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if os.Getenv(nothingVariable) != "" {
+		return m.Run()
+	}
 	l, err := gss.Library()
 	if want := os.Getenv("GSS_REQUIRE_LIBRARY"); err == nil && want != "" && want != string(l.Kind) {
 		err = fmt.Errorf("GSS_REQUIRE_LIBRARY is %q, and the library is %v", want, l)
@@ -64,13 +67,19 @@ const skewVariable = "HTTPAUTH_TEST_SKEW"
 // fakeVariable names the krb5.conf that takes the place of the realm's in one.
 const fakeVariable = "HTTPAUTH_TEST_FAKE"
 
-// child runs a test in a process of its own, with a variable in its environment.
-func child(t *testing.T, test, variable string) {
+// nothingVariable tells that there is neither a library nor a realm.
+const nothingVariable = "HTTPAUTH_TEST_NOTHING"
+
+// child runs a test in a process of its own, with variables in its environment.
+func child(t *testing.T, test string, variables ...string) {
 	t.Helper()
 	cmd, err := testexec.Self("-test.run=^"+test+"$", "-test.v")
 	check(t, err)
-	cmd.Env = append(os.Environ(), variable)
+	cmd.Env = append(os.Environ(), variables...)
 	out, err := cmd.CombinedOutput()
+	if err == nil && strings.Contains(string(out), "--- SKIP: "+test) {
+		t.Skipf("a process of its own skips it:\n%s", out)
+	}
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+test) {
 		t.Errorf("%v\n%s", err, out)
 	}
