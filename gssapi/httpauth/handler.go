@@ -105,6 +105,7 @@ type Handler struct {
 	seals *seals // nil: no sessions
 
 	connections sync.Map // net.Conn: *connection
+	replays     replays
 }
 
 // NewHandler makes a Handler around next. Nil options are those of the zero value. It makes
@@ -113,7 +114,7 @@ func NewHandler(next http.Handler, o *ServerOptions) (*Handler, error) {
 	if o == nil {
 		o = new(ServerOptions)
 	}
-	h := &Handler{next: next, o: *o, log: o.Logger}
+	h := &Handler{next: next, o: *o, log: o.Logger, replays: replays{most: maxReplays}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -369,6 +370,12 @@ func (v *visit) negotiate(token []byte) *refusal {
 	c := v.half
 	v.half = nil
 	defer c.Close()
+	switch seen, err := h.replays.seen(c); {
+	case err != nil:
+		return unavailable(fmt.Errorf("httpauth: %w", err))
+	case seen:
+		return unauthorized(nil, errReplay)
+	}
 	if len(out) > 0 {
 		v.w.Header().Set("WWW-Authenticate", negotiate(out)) // of whatever response
 	}
