@@ -4,8 +4,8 @@
 #   ci/install.sh demo    for `make demo`: a C compiler, MIT's KDC, the three GSS-API libraries
 #   ci/install.sh [test]  for `make test` as well: headers, tools (valgrind among them), Heimdal's KDC, an LDAP server for
 #                         the database of MIT's, an NTLM mechanism, what the tests of examples talk to (Python's
-#                         GSS-API, curl); on Debian 12 and amd64 cross compilers, an emulator and the libraries of
-#                         other processors
+#                         GSS-API, curl, Apache, OpenSSH, and Chromium, which is 125 MB to download and 415 MB on disk);
+#                         on Debian 12 and amd64 cross compilers, an emulator and the libraries of other processors
 #
 # Nothing changes if nothing is missing. On other systems it installs nothing: it names the packages, and fails if
 # a program is missing. It ends with 1 and a sentence if something is not there in the end.
@@ -16,7 +16,7 @@ export LC_ALL=C
 demo="gcc libc6-dev krb5-kdc krb5-admin-server krb5-user
 	libgssapi-krb5-2 libgssapi3-heimdal|libgssapi3t64-heimdal libgss3|libgss3t64"
 all="$demo pkg-config|pkgconf make git ca-certificates libkrb5-dev heimdal-multidev libgss-dev shishi python3-gssapi curl
-	openssh-client libnss-wrapper krb5-kdc-ldap valgrind"
+	openssh-client libnss-wrapper krb5-kdc-ldap valgrind apache2-bin libapache2-mod-auth-gssapi"
 
 # What step cross of ci/test.sh builds with, for Linux on arm64 and s390x and for macOS, and the emulator.
 cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-s390x-linux-gnu libc6-dev-s390x-cross clang lld qemu-user"
@@ -190,6 +190,22 @@ unpack_all() {
 	unpack ntlmssp 'usr/lib/*/gssntlmssp/gssntlmssp.so' -- gss-ntlmssp
 }
 
+# install_browser: Debian has it as a package, Ubuntu as a snap, which apt does not install. The tests look for other
+# names of it too, and say so if there is none.
+install_browser() {
+	local name
+	for name in chromium chromium-browser google-chrome; do
+		if command -v "$name" >/dev/null; then return; fi
+	done
+	available chromium || update
+	if available chromium; then
+		say "chromium is 125 MB to download and takes 415 MB"
+		install chromium
+	else
+		say "apt has no chromium: the test of examples/web with it is skipped"
+	fi
+}
+
 # install_foreign ARCHITECTURE PACKAGE...: unpacks packages of another architecture and what they depend on. apt
 # looks for them where this machine's come from, with lists of its own, and takes nothing for installed.
 install_foreign() {
@@ -260,8 +276,8 @@ elsewhere() {
 		return
 	fi
 	say "this system has no apt; install by hand:"
-	say "  Fedora, RHEL:  gcc make git pkgconf krb5-server krb5-workstation krb5-devel heimdal-devel heimdal-libs python3-gssapi curl valgrind"
-	say "  openSUSE:      gcc make git pkgconf krb5-server krb5-client krb5-devel libheimdal-devel python3-gssapi curl valgrind"
+	say "  Fedora, RHEL:  gcc make git pkgconf krb5-server krb5-workstation krb5-devel heimdal-devel heimdal-libs python3-gssapi curl valgrind httpd mod_auth_gssapi chromium"
+	say "  openSUSE:      gcc make git pkgconf krb5-server krb5-client krb5-devel libheimdal-devel python3-gssapi curl valgrind apache2 chromium"
 	say "  Alpine:        bash gcc musl-dev make git pkgconf krb5-server krb5 krb5-dev heimdal-dev valgrind"
 	say "  Homebrew:      krb5 pkgconf (and the Xcode command line tools)"
 	say "  FreeBSD:       bash gmake git pkgconf krb5 heimdal"
@@ -298,6 +314,7 @@ if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
 	fi
 	if [ "$stage" != demo ]; then
 		unpack_all
+		install_browser
 		install_cross
 	fi
 else
