@@ -15,10 +15,11 @@ import (
 const Host = "server.test"
 
 // Start starts a realm, and makes the C library of this process use it, with
-// alice's tickets and the keytab of the service host@server.test. The library reads
+// alice's tickets, which are forwardable, and the keytab of the service
+// host@server.test and of others, such as HTTP/www.test. The library reads
 // the environment, which is set here: Start comes before the first call of gssapi.
 // Who called it closes the realm.
-func Start() (*gsstest.Realm, error) {
+func Start(services ...string) (*gsstest.Realm, error) {
 	library, err := gss.Library()
 	if err != nil {
 		return nil, err
@@ -26,22 +27,23 @@ func Start() (*gsstest.Realm, error) {
 	if library.Kind == gss.KindGNU {
 		return nil, errors.New("GNU gss does not read the realm's files: use MIT or Heimdal (GSSAPI_LIBRARY=mit or heimdal)")
 	}
-	r, err := gsstest.Start(&gsstest.Options{Principals: []string{"alice", "host/" + Host}})
+	services = append(services, "host/"+Host)
+	r, err := gsstest.Start(&gsstest.Options{Principals: append([]string{"alice"}, services...)})
 	if err != nil {
 		return nil, err
 	}
-	if err := use(r); err != nil {
+	if err := use(r, services); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-func use(r *gsstest.Realm) error {
-	ccache, err := r.Kinit("alice", nil)
+func use(r *gsstest.Realm, services []string) error {
+	ccache, err := r.Kinit("alice", &gsstest.KinitOptions{Forwardable: true})
 	if err != nil {
 		return err
 	}
-	keytab, err := r.Keytab("host/" + Host)
+	keytab, err := r.Keytab(services...)
 	if err != nil {
 		return err
 	}
