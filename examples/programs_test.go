@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -13,9 +14,9 @@ import (
 )
 
 // run runs a program on a library.
-func run(t *testing.T, library, program string) (stdout string, err error) {
+func run(t *testing.T, library, program string, args ...string) (stdout string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Env = append(os.Environ(), "GSSAPI_LIBRARY="+library)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -119,5 +120,80 @@ func TestSSH(t *testing.T) {
 			)
 			inOrder(t, out, "^server: .*alice@TEST.GSS may not log in as bob")
 		})
+	}
+}
+
+func TestHTTPClient(t *testing.T) {
+	program := filepath.Join(build(t, "httpclient"), "httpclient")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program, "-try")
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out,
+				"^GET: you are alice@TEST.GSS, until .*, delegated a credential: false$",
+				"^POST: you are alice@TEST.GSS, until .*$",
+				"^you have sent: good morning$",
+				"^as nobody.test: .*HTTP.nobody.test",
+			)
+		})
+	}
+	for _, wrong := range [][]string{{}, {"www.test"}, {"ftp://www.test/"}, {"http://www.test/", "-plain"}, {"-cacert=/nonexistent", "https://www.test/"}} {
+		if out, err := run(t, "mit", program, wrong...); err == nil || out != "" {
+			t.Errorf("%q: %v, %q", wrong, err, out)
+		}
+	}
+}
+
+// What the server prints can be done.
+func TestWeb(t *testing.T) {
+	program := filepath.Join(build(t, "web"), "web")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), program, "-try", "-tls", "-password", "-addr", "127.0.0.1:0")
+			cmd.Env = append(os.Environ(), "GSSAPI_LIBRARY="+library)
+			var log strings.Builder
+			cmd.Stderr = &log
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// The commands are those lines that are indented.
+			var commands []string
+			for lines := bufio.NewScanner(stdout); lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C"); {
+				if c, found := strings.CutPrefix(lines.Text(), "  "); found && !strings.HasPrefix(c, "chromium") {
+					commands = append(commands, strings.Replace(c, "curl", "curl -q -sS", 1))
+				}
+			}
+			out, err := exec.CommandContext(t.Context(), "sh", "-e", "-c", strings.Join(commands, "\n")).CombinedOutput()
+			if err != nil {
+				t.Errorf("%q: %v", commands, err)
+			}
+			inOrder(t, string(out),
+				"^<h1>alice@TEST.GSS</h1>$", "Negotiate", `<dd id="bound">`, // of httpclient
+				"^<h1>alice@TEST.GSS</h1>$", "Negotiate", // of curl
+				"^<h1>bob@TEST.GSS</h1>$", "Negotiate", "^<h1>bob@TEST.GSS</h1>$", "Negotiate",
+				"^<h1>bob@TEST.GSS</h1>$", "Basic", // with a password
+				"401", "^<h1>401 Unauthorized</h1>$", "kinit",
+			)
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v, %s", err, &log)
+			}
+			if t.Failed() {
+				t.Logf("%s\n%s", out, &log)
+			}
+		})
+	}
+	for _, wrong := range [][]string{{"x"}, {"-bound"}, {"-password"}, {"-tls", "-bound", "-password"}, {"-try", "-host=www.test"}, {"-addr=nowhere"}} {
+		if out, err := run(t, "mit", program, wrong...); err == nil || out != "" {
+			t.Errorf("%q: %v, %q", wrong, err, out)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -189,12 +190,14 @@ func TestApache(t *testing.T) {
 			}
 		}
 		// Apache keeps what it got in a file.
-		ccache := filepath.Join(a.dir, "delegated", "alice@TEST.GSS")
-		cred := credential(t, ccache)
-		info, err := cred.Info(t.Context())
+		b, err := os.ReadFile(filepath.Join(a.dir, "delegated", "alice@TEST.GSS"))
+		check(t, err)
+		ccache := filepath.Join(t.TempDir(), "ccache") // Heimdal takes its owner's only
+		check(t, os.WriteFile(ccache, b, 0o600))
+		info, err := credential(t, ccache).Info(t.Context())
 		check(t, err)
 		if info.Name.String() != "alice@TEST.GSS" {
-			t.Errorf("%s has the tickets of %v", ccache, info.Name)
+			t.Errorf("these are tickets of %v", info.Name)
 		}
 	})
 	t.Run("Proxy", func(t *testing.T) {
@@ -269,13 +272,13 @@ func testProgram(t *testing.T, a *apache) {
 	}
 	for _, c := range []struct {
 		name, ccache string
-		want         string // of the error; empty: there is none
+		want         string // in the error, as each library says it; empty: there is none
 		before       func() error
 		after        func() error
 	}{
 		{name: "a ticket", ccache: fresh()},
-		{name: "no ticket", ccache: filepath.Join(t.TempDir(), "none"), want: "no credentials"},
-		{name: "an expired ticket", ccache: expired(t), want: "expired"},
+		{name: "no ticket", ccache: filepath.Join(t.TempDir(), "none"), want: "no credentials|lstat.*/none"},
+		{name: "an expired ticket", ccache: expired(t), want: "expired|Matching credential not found"},
 		{name: "no KDC", ccache: fresh(), want: "KDC", before: theRealm.StopKDC, after: theRealm.StartKDC},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -288,10 +291,8 @@ func testProgram(t *testing.T, a *apache) {
 				if err != nil || !strings.Contains(stdout, "user: alice@TEST.GSS") || stderr != "" {
 					t.Errorf("%v, %q, %q", err, stdout, stderr)
 				}
-			} else if err == nil || stdout != "" || !strings.Contains(stderr, c.want) {
+			} else if err == nil || stdout != "" || !regexp.MustCompile(c.want).MatchString(stderr) {
 				t.Errorf("%v, %q, %q", err, stdout, stderr)
-			} else {
-				t.Log(stderr)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 // prints is the status.
 func curl(t *testing.T, ccache string, ports []string, args ...string) string {
 	t.Helper()
-	args = append([]string{"-q", "-sS", "--noproxy", "", "--cacert", certificate.File, "-w", "\nstatus: %{http_code}\n"}, args...)
+	args = append([]string{"-q", "-sS", "--max-time", "60", "--noproxy", "", "--cacert", certificate.File, "-w", "\nstatus: %{http_code}\n"}, args...)
 	for _, p := range ports {
 		args = append(args, "--resolve", "*:"+p+":127.0.0.1")
 	}
@@ -40,20 +40,28 @@ func TestCurl(t *testing.T) {
 	for scheme, secure := range map[string]bool{"http": false, "https": true} {
 		s := serve(t, secure, &httpauth.ServerOptions{}, tell)
 		url := scheme + "://" + www + ":" + s.port + "/"
-		// With --negotiate curl sends a token at once, with --anyauth when it is asked.
-		for _, how := range []string{"--negotiate", "--anyauth"} {
-			for _, version := range []string{"--http1.1", "--http2"} { // the latter with TLS
-				t.Run(scheme+how+version, func(t *testing.T) {
-					get := func(args ...string) string {
-						t.Helper()
-						return curl(t, "", s.ports(), append([]string{how, version, "-u", ":", url}, args...)...)
+		for _, version := range []string{"--http1.1", "--http2"} { // the latter with TLS
+			t.Run(scheme+version, func(t *testing.T) {
+				send := func(args ...string) {
+					t.Helper()
+					out := curl(t, "", s.ports(), append(args, version, "-u", ":", url)...)
+					has(t, out, "status: 200", "user: alice@TEST.GSS", "method: Negotiate", "delegated: false")
+					if len(args) > 1 {
+						has(t, out, body)
 					}
-					has(t, get(), "status: 200", "user: alice@TEST.GSS", "method: Negotiate", "delegated: false")
-					has(t, get("--data-binary", "@"+file), "status: 200", "user: alice@TEST.GSS", body)
-					has(t, get("-T", file, "-H", "Expect: 100-continue"), "status: 200", "user: alice@TEST.GSS", body)
-					has(t, get("-T", file, "-H", "Expect:"), "status: 200", "user: alice@TEST.GSS", body)
-				})
-			}
+				}
+				// With --negotiate curl sends a token at once, with --anyauth when it is asked.
+				send("--negotiate")
+				send("--negotiate", "--data-binary", "@"+file)
+				send("--negotiate", "-T", file, "-H", "Expect: 100-continue")
+				send("--negotiate", "-T", file, "-H", "Expect:")
+				send("--anyauth")
+				if version == "--http1.1" {
+					// Otherwise curl 7.88 may hang or fail when a server of net/http, whatever its handler,
+					// refuses a body before all of it has come.
+					send("--anyauth", "-T", file, "-H", "Expect: 100-continue")
+				}
+			})
 		}
 	}
 }
@@ -80,8 +88,8 @@ func TestCurlOthers(t *testing.T) {
 			t.Errorf("%s: %s", c.name, out)
 		}
 	}
-	if log := s.log.String(); !strings.Contains(log, "HTTP/"+other) {
-		t.Errorf("the log does not name the service that the client took us for:\n%s", log)
+	if log := s.log.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "host="+other) {
+		t.Errorf("the log does not tell of the host whose key we do not have:\n%s", log)
 	}
 }
 
