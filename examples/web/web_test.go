@@ -95,11 +95,12 @@ func browser(t *testing.T, ccache, allow string, c *realm.Certificate) context.C
 	}
 	// The first demand of Negotiate makes it note that it shall load the C library the next time it is started. This
 	// one has been started before.
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp(theRealm.Dir(), "chromium") // some of its processes may write there for a while after its end
+	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "Local State"), []byte(`{"net":{"received_http_auth_negotiate_headers":true}}`), 0o600))
 	o := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.UserDataDir(dir),
-		chromedp.Env("KRB5_CONFIG="+os.Getenv("KRB5_CONFIG"), "KRB5CCNAME="+ccache, "TMPDIR="+t.TempDir()),
+		chromedp.Env("KRB5_CONFIG="+os.Getenv("KRB5_CONFIG"), "KRB5CCNAME="+ccache, "TMPDIR="+dir),
 		chromedp.Flag("headless", "new"), chromedp.Flag("auth-server-allowlist", allow),
 		chromedp.WSURLReadTimeout(time.Minute),
 	)
