@@ -100,9 +100,9 @@ func TestCurlCookie(t *testing.T) {
 		url := scheme + "://" + www + ":" + s.port + "/"
 		jar := filepath.Join(t.TempDir(), "jar")
 		has(t, curl(t, "", s.ports(), "--negotiate", "-u", ":", "-c", jar, url), "status: 200", "user: alice@TEST.GSS", "method: Negotiate")
-		before := len(s.tokens)
+		before := len(s.requests())
 		has(t, curl(t, "", s.ports(), "-b", jar, url), "status: 200", "user: alice@TEST.GSS", "method: Session")
-		if after := s.tokens[before:]; len(after) != 1 || after[0] {
+		if after := s.requests()[before:]; len(after) != 1 || after[0] {
 			t.Errorf("the requests with the cookie had tokens: %v", after)
 		}
 		has(t, curl(t, "", s.ports(), url), "status: 401") // without

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,13 @@ type server struct {
 
 	mu     sync.Mutex
 	tokens []bool // of each request: it had an Authorization header
+}
+
+// requests tells of each request so far whether it had a token.
+func (s *server) requests() []bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.tokens)
 }
 
 type lockedBuffer struct {
