@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/seed2651813c/gss/examples/realm"
+	"github.com/seed2651813c/gss/gssapi"
 	"github.com/seed2651813c/gss/gssapi/httpauth"
 )
 
@@ -74,7 +75,7 @@ func (o *options) check() error {
 func serve(o options, started func(url string, c *realm.Certificate)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	s, err := newServer(o)
+	s, err := newServer(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -117,8 +118,18 @@ func serve(o options, started func(url string, c *realm.Certificate)) error {
 }
 
 // newServer is the server, without its certificate.
-func newServer(o options) (*http.Server, error) {
-	ho := &httpauth.ServerOptions{Session: new(httpauth.SessionOptions), Refused: refused, Logger: slog.Default()}
+func newServer(ctx context.Context, o options) (*http.Server, error) {
+	// Once, for all visitors: that there are no keys is an error now, and not when the first one comes.
+	cred, err := gssapi.Acquire(ctx, &gssapi.CredentialOptions{Usage: gssapi.Accept})
+	if err != nil {
+		return nil, fmt.Errorf("there are no keys of this server (KRB5_KTNAME names their file): %w", err)
+	}
+	ho := &httpauth.ServerOptions{
+		Acceptor: &gssapi.AcceptorOptions{Credential: cred},
+		Session:  new(httpauth.SessionOptions), // a cookie spares the next request the token
+		Refused:  refused,
+		Logger:   slog.Default(),
+	}
 	if o.bound {
 		ho.Bindings = httpauth.BindingsRequired
 	}
@@ -131,6 +142,7 @@ func newServer(o options) (*http.Server, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", h)
+	mux.Handle("/style.css", http.FileServerFS(files))
 	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
 		h.EndSession(w, r)
 		headers(w)

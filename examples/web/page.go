@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"html/template"
 	"log/slog"
 	"net"
@@ -14,10 +14,10 @@ import (
 	"github.com/seed2651813c/gss/gssapi/httpauth"
 )
 
-//go:embed page.html
-var text string
+//go:embed page.html style.css
+var files embed.FS
 
-var pages = template.Must(template.New("").Parse(text))
+var pages = template.Must(template.ParseFS(files, "page.html"))
 
 // render writes a page, whose status the caller may have written.
 func render(w http.ResponseWriter, name string, data any) {
@@ -34,7 +34,7 @@ func render(w http.ResponseWriter, name string, data any) {
 func headers(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'")
 }
 
 // visit is what the page shows.

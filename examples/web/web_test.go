@@ -55,7 +55,7 @@ func check(t *testing.T, err error) {
 // start starts the server for the rest of the test.
 func start(t *testing.T, o options) (url string, c *realm.Certificate) {
 	t.Helper()
-	s, err := newServer(o)
+	s, err := newServer(t.Context(), o)
 	check(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -102,11 +102,9 @@ func browser(t *testing.T, ccache, allow string, c *realm.Certificate) context.C
 		chromedp.ExecPath(program), chromedp.UserDataDir(dir),
 		chromedp.Env("KRB5_CONFIG="+os.Getenv("KRB5_CONFIG"), "KRB5CCNAME="+ccache, "TMPDIR="+dir),
 		chromedp.Flag("headless", "new"), chromedp.Flag("auth-server-allowlist", allow),
+		chromedp.NoSandbox, // of which root and containers have none; it sees our own pages only
 		chromedp.WSURLReadTimeout(time.Minute),
 	)
-	if os.Getuid() == 0 {
-		o = append(o, chromedp.NoSandbox)
-	}
 	if c != nil {
 		o = append(o, chromedp.Flag("ignore-certificate-errors-spki-list", c.Pin))
 	}
@@ -149,6 +147,11 @@ func TestChromium(t *testing.T) {
 	url, _ := start(t, options{})
 	hers := browser(t, os.Getenv("KRB5CCNAME"), "localhost", nil)
 	welcome(t, hers, url, "alice@TEST.GSS")
+
+	var width string
+	if err := chromedp.Run(hers, chromedp.Evaluate(`getComputedStyle(document.body).maxWidth`, &width)); err != nil || width != "672px" {
+		t.Errorf("the page has no style: %v, %q", err, width)
+	}
 
 	// The form is a POST, for which the cookie is enough.
 	check(t, chromedp.Run(hers,
