@@ -63,10 +63,16 @@ func startApache(t *testing.T) *apache {
 		b, _ := os.ReadFile(filepath.Join(a.dir, "log"))
 		return stderr.String() + string(b)
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the group that it ends is its own
 	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.giveAway(t)}
+		cmd.SysProcAttr.Credential = a.giveAway(t)
 	}
 	check(t, cmd.Start())
+	// If this process is killed, its end of a pipe is closed, and that ends Apache.
+	guard := exec.Command("sh", "-c", `read _; kill "$1"`, "sh", strconv.Itoa(cmd.Process.Pid))
+	_, err = guard.StdinPipe()
+	check(t, err)
+	check(t, guard.Start())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -74,6 +80,8 @@ func startApache(t *testing.T) *apache {
 	}()
 	t.Cleanup(func() { // t.Context has ended it
 		<-ended
+		guard.Process.Kill()
+		guard.Wait()
 		if t.Failed() {
 			t.Logf("Apache:\n%s", log())
 		}

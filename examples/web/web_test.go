@@ -108,7 +108,7 @@ func browser(t *testing.T, ccache, allow string, c *realm.Certificate) context.C
 	if c != nil {
 		o = append(o, chromedp.Flag("ignore-certificate-errors-spki-list", c.Pin))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, o...)
 	t.Cleanup(cancel)
