@@ -97,6 +97,8 @@ type Server struct {
 	// Trace is told what happens.
 	Trace *Trace
 
+	after func(step string, d time.Duration, f func()) (stop func() bool) // for tests: in the place of time.AfterFunc
+
 	once sync.Once
 	stop context.CancelCauseFunc
 	ctx  context.Context // ends with Close
@@ -450,7 +452,7 @@ func (s *Server) hand(ctx context.Context, h *Handoff, i *gssapi.ContextInfo, g 
 // send is Send, with a worker that does not answer killed.
 func (s *Server) send(ctx context.Context, w *worker, h *Handoff) error {
 	// From here on ctx does not count: what becomes of an exported context must be known.
-	limit, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.workerTimeout(), errHung)
+	limit, cancel := s.limited(context.WithoutCancel(ctx), "answer")
 	defer cancel()
 	err := w.sender.Send(limit, h)
 	if errors.Is(err, errHung) {
@@ -459,11 +461,30 @@ func (s *Server) send(ctx context.Context, w *worker, h *Handoff) error {
 	return err
 }
 
-func (s *Server) workerTimeout() time.Duration {
-	return orDefault(s.WorkerTimeout, DefaultWorkerTimeout)
+var errHung = errors.New("handoff: the worker did nothing for WorkerTimeout")
+
+// limited is a ctx for a step of a worker's, which ends with errHung if that takes
+// longer than WorkerTimeout.
+func (s *Server) limited(ctx context.Context, step string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := s.workerTimer(step, func() { cancel(errHung) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
-var errHung = errors.New("handoff: the worker did nothing for WorkerTimeout")
+// workerTimer calls f after WorkerTimeout, unless stop is called before.
+func (s *Server) workerTimer(step string, f func()) (stop func() bool) {
+	return s.timer(step, orDefault(s.WorkerTimeout, DefaultWorkerTimeout), f)
+}
+
+func (s *Server) timer(step string, d time.Duration, f func()) (stop func() bool) {
+	if s.after != nil {
+		return s.after(step, d, f)
+	}
+	return time.AfterFunc(d, f).Stop
+}
 
 // pick chooses a worker of g that has a place, and counts the Send that follows. If
 // there is none the channel tells when that may have changed.

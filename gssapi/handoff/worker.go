@@ -46,7 +46,7 @@ type worker struct {
 	heard    time.Time   // when it has said something, or was asked while it owed no answer
 	leaving  bool        // it gets no more
 	replaced bool        // another is started in its place: see Restart
-	overdue  *time.Timer // runs once it has to end; may be nil
+	overdue  func() bool // stops the timer that runs once it has to end; may be nil
 	reason   error       // why it was killed
 }
 
@@ -289,16 +289,18 @@ const lastWords = time.Second
 // wait waits for the end of the process, whose session is over. If it does not end
 // by itself it is killed.
 func (s *Server) wait(w *worker) error {
-	limit := time.Duration(0)
+	kill := func() { w.cmd.Process.Kill() } // an error if it has ended
 	s.mu.Lock()
-	switch {
-	case w.leaving:
-		limit = s.workerTimeout()
-	case w.sender == nil || errors.Is(w.sender.Err(), errEOF):
-		limit = lastWords
-	}
+	leaving, silent := w.leaving, w.sender == nil || errors.Is(w.sender.Err(), errEOF)
 	s.mu.Unlock()
-	defer time.AfterFunc(limit, func() { w.cmd.Process.Kill() }).Stop()
+	switch {
+	case leaving:
+		defer s.workerTimer("end", kill)()
+	case silent:
+		defer s.timer("last words", lastWords, kill)()
+	default:
+		kill()
+	}
 	<-w.exited
 	return w.exit
 }
@@ -310,7 +312,7 @@ func (w *worker) watch(conn io.Closer) {
 		w.exit = nil // its output was cut: that is no failure
 	}
 	close(w.exited)
-	time.AfterFunc(lastWords, func() { conn.Close() })
+	w.server.timer("last words", lastWords, func() { conn.Close() })
 }
 
 // ready enters a worker that can take connections.
@@ -348,7 +350,7 @@ func (s *Server) look(w *worker) {
 		}
 	}
 	if w.leaving && w.overdue == nil && c.Pending+c.Active == 0 {
-		w.overdue = time.AfterFunc(s.workerTimeout(), func() { w.end(errHung) })
+		w.overdue = s.workerTimer("end", func() { w.end(errHung) })
 	}
 	s.rest(w.group)
 }
@@ -382,7 +384,7 @@ func (s *Server) gone(w *worker, err error) {
 		s.stats.Failed++
 	}
 	if w.overdue != nil {
-		w.overdue.Stop()
+		w.overdue()
 	}
 	delete(s.workers, w)
 	s.change()
@@ -480,7 +482,7 @@ func (s *Server) start(w *worker) (*Sender, error) {
 		return fail(err)
 	}
 	keyIn.Close()
-	ctx, cancel := context.WithTimeoutCause(s.ctx, s.workerTimeout(), errHung)
+	ctx, cancel := s.limited(s.ctx, "start")
 	defer cancel()
 	sender, err := s.session(ctx, conn, w, &o)
 	if err != nil {
@@ -771,7 +773,7 @@ func (s *Server) ServeWorkers(l *net.UnixListener, groupName string, o *Options)
 		greetings <- struct{}{} // each takes WorkerTimeout at most
 		go func() {
 			defer func() { <-greetings }()
-			ctx, cancel := context.WithTimeoutCause(s.ctx, s.workerTimeout(), errHung)
+			ctx, cancel := s.limited(s.ctx, "start")
 			defer cancel()
 			if err := s.AddWorker(ctx, c, groupName, o); err != nil {
 				fire(s.trace().WorkerStarted, Event{Group: groupName, Err: err})
