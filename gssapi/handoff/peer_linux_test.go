@@ -90,14 +90,42 @@ func TestToOtherUser(t *testing.T) {
 	keepsFiles(t)
 	dir := t.TempDir()
 	check(t, os.Chmod(filepath.Dir(dir), 0o755))
-	conf, err := os.ReadFile(realm.Krb5Conf())
-	check(t, err)
 	l, err := gss.Library()
 	check(t, err)
-	for mode, readable := range map[os.FileMode]bool{0o644: true, 0o600: false} {
-		file := filepath.Join(dir, mode.String())
-		check(t, os.WriteFile(file, conf, mode))
-		t.Run(mode.String(), func(t *testing.T) {
+	conf, err := os.ReadFile(realm.Krb5Conf())
+	check(t, err)
+	write := func(name, text string, mode os.FileMode) string {
+		name = filepath.Join(dir, name)
+		check(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		check(t, os.WriteFile(name, []byte(text), mode))
+		return name
+	}
+	open, secret := write("open", "", 0o644), write("secret", "", 0o600)
+	some := filepath.Dir(write("some/secret.conf", "", 0o600))
+	hidden := filepath.Dir(write("hidden/open", "", 0o644))
+	check(t, os.Chmod(hidden, 0o700))
+	passed := filepath.Dir(write("passed/.secret", "", 0o600))
+	write("passed/secret.old", "", 0o600)
+	write("passed/open", "", 0o644)
+	for what, test := range map[string]struct {
+		first  string // lines of the configuration
+		mode   os.FileMode
+		secret string // what another user cannot read
+	}{
+		"readable":                     {"", 0o644, ""},
+		"not readable":                 {"", 0o600, filepath.Join(dir, "not readable")},
+		"includes a readable file":     {"include " + open + "\n", 0o644, ""},
+		"includes another":             {"include " + secret + "\n", 0o644, secret},
+		"includes one that does":       {"include " + write("includes", "include "+secret+"\n", 0o644) + "\n", 0o644, secret},
+		"includes a directory":         {"includedir " + passed + "\n", 0o644, ""},
+		"includes one with such files": {"includedir " + some + "\n", 0o644, filepath.Join(some, "secret.conf")},
+		"includes one such":            {"includedir " + hidden + "\n", 0o644, hidden},
+	} {
+		file := write(what, test.first+string(conf), test.mode)
+		t.Run(what, func(t *testing.T) {
+			if test.first != "" && l.Kind != gss.KindMIT {
+				skip(t, "its tokens name no files")
+			}
 			t.Setenv("KRB5_CONFIG", file)
 			c, d := packets(t)
 			key := NewKey()
@@ -107,13 +135,13 @@ func TestToOtherUser(t *testing.T) {
 			p.hear("ready")
 			client, h := established(t, nil, nil)
 			err = s.Send(context.Background(), h)
-			if readable || l.Kind != gss.KindMIT { // Heimdal's tokens name no files
+			if test.secret == "" || l.Kind != gss.KindMIT {
 				check(t, err)
 				p.hear("received")
 				wantEcho(t, client)
 				return
 			}
-			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "the receiver (uid 12345) must be able to read") {
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), test.secret+":") || !strings.Contains(err.Error(), "the receiver (uid 12345) must be able to read") {
 				t.Errorf("%v", err)
 			}
 			wantUsable(t, client, h)

@@ -1,15 +1,18 @@
 package handoff
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"unicode"
 
 	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/gssapi"
@@ -568,8 +571,8 @@ func (s *clientSocket) identity() (id []byte, err error) {
 }
 
 // configFiles are the files that an import opens because the token names them:
-// those of MIT's configuration that this process can read. MIT 1.20 fails to import
-// where one of them cannot be read.
+// those of MIT's configuration that this process can read, and what they include.
+// MIT 1.20 fails to import where one of them cannot be read.
 func configFiles() []string {
 	if l, err := gss.Library(); err != nil || l.Kind != gss.KindMIT {
 		return nil
@@ -580,11 +583,53 @@ func configFiles() []string {
 	}
 	var files []string
 	for _, name := range strings.Split(list, ":") {
-		if name != "" && !slices.Contains(files, name) && readable(name) == nil {
-			files = append(files, name)
+		if name != "" && readable(name) == nil {
+			files = withIncluded(files, name)
 		}
 	}
 	return files
+}
+
+// withIncluded adds a file of MIT's configuration and what it includes, files and
+// directories.
+func withIncluded(files []string, name string) []string {
+	if slices.Contains(files, name) {
+		return files
+	}
+	files = append(files, name)
+	f, err := openKeyFile(name)
+	if err != nil {
+		return files
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		end := strings.IndexFunc(line, unicode.IsSpace)
+		if end < 0 {
+			continue
+		}
+		switch arg := strings.TrimSpace(line[end:]); line[:end] {
+		case "include":
+			files = withIncluded(files, arg)
+		case "includedir":
+			files = append(files, arg)
+			all, _ := os.ReadDir(arg)
+			for _, e := range all {
+				if isIncluded(e.Name()) {
+					files = withIncluded(files, filepath.Join(arg, e.Name()))
+				}
+			}
+		}
+	}
+	return files
+}
+
+// isIncluded reports whether MIT includes a file of that name with its directory.
+func isIncluded(name string) bool {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	}
+	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, ".conf") || !strings.ContainsFunc(name, odd))
 }
 
 // readable reports why a file cannot be opened for reading.

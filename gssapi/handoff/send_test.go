@@ -712,7 +712,11 @@ func TestWriteTimeout(t *testing.T) {
 	keepsFiles(t)
 	eachSocket(t, func(t *testing.T, pair socketPair) {
 		c, d := pair(t)
-		s, r := sessionOver(t, c, d, &Options{WriteTimeout: 50 * time.Millisecond}, nil)
+		s, r := sessionOver(t, c, d, &Options{WriteTimeout: time.Minute}, nil)
+		if s.link.timeout != time.Minute {
+			t.Errorf("WriteTimeout is %v", s.link.timeout)
+		}
+		s.link.timeout = 50 * time.Millisecond // once there is a session, however long that took
 		client, h := established(t, nil, nil)
 		h.Data = make([]byte, DefaultMaxMessage/2) // more than there is room for
 		err := s.Send(context.Background(), h)
@@ -860,7 +864,7 @@ func TestSecrets(t *testing.T) {
 			})
 		}
 		t.Run("sent in part", func(t *testing.T) {
-			s, w := againstSender(t, pair, &Options{WriteTimeout: 50 * time.Millisecond}, nil)
+			s, w := againstSender(t, pair, nil, nil)
 			client, h := established(t, nil, nil)
 			h.Received = make([]byte, DefaultMaxMessage/2)
 			result := make(chan error, 1)
