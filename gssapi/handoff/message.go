@@ -119,7 +119,7 @@ type principal struct {
 // Meta describes a connection and its context: what the receiver knows before it
 // takes them, and what they were compared with afterwards.
 type Meta struct {
-	Initiator Principal // that began the context
+	Initiator Principal // that began the context; Flags has FlagAnon if it is nobody's name, or none
 	Acceptor  Principal // the service that it was accepted as
 	Mech      gssapi.OID
 	Flags     gssapi.Flags // granted

@@ -175,6 +175,44 @@ func TestMeta(t *testing.T) {
 	}
 }
 
+// An anonymous initiator has Kerberos' name for nobody, or none, and the flag says
+// so: nothing of it looks like a user, and it cannot come in a user's place.
+func TestAnonymous(t *testing.T) {
+	needsExport(t)
+	const nobody = "WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS"
+	name := func(s string) *gssapi.Name {
+		n, err := gssapi.ImportName(s, gssapi.NTKrb5PrincipalName)
+		check(t, err)
+		n, err = n.Canonicalize(t.Context(), gssapi.MechKrb5)
+		check(t, err)
+		return n
+	}
+	about := func(n *gssapi.Name, f gssapi.Flags) *gssapi.ContextInfo {
+		return &gssapi.ContextInfo{Initiator: n, Mech: gssapi.MechKrb5, Flags: gssapi.DefaultFlags | f}
+	}
+	alice := describe(about(name("alice@"+realm.Name()), 0))
+	for what, test := range map[string]struct {
+		name *gssapi.Name
+		want string
+	}{"no name": {nil, "(no name)"}, "Kerberos'": {name(nobody), nobody}} {
+		i := about(test.name, gssapi.FlagAnon)
+		o := describe(i)
+		m := o.meta(nil)
+		if m.Peer().String() != test.want || m.Flags&gssapi.FlagAnon == 0 || (m.Peer().Exported == "") != (test.name == nil) || m.Peer() == alice.meta(nil).Peer() {
+			t.Errorf("%s: %+v", what, m)
+		}
+		if d := o.differs(i); d != "" {
+			t.Errorf("%s: %s", what, d)
+		}
+		if d := alice.differs(i); !strings.Contains(d, "its initiator is") {
+			t.Errorf("%s, announced as alice: %q", what, d)
+		}
+		if d := o.differs(about(test.name, 0)); !strings.Contains(d, "its flags are") {
+			t.Errorf("%s, without the flag: %q", what, d)
+		}
+	}
+}
+
 // Each thing that is announced counts.
 func TestDiffers(t *testing.T) {
 	now := time.Now()
