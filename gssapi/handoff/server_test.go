@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,6 +86,16 @@ func (x *served) reconcile(t testing.TB) {
 	if got.Handshaking != 0 || got.Waiting != 0 || got.Active != 0 || got.Workers != 0 || got.Started != got.Ended {
 		t.Errorf("something is left: %+v", got)
 	}
+	x.Server.mu.Lock()
+	for name, g := range x.groups {
+		if g.idle != nil || g.users != 0 || len(g.workers) != 0 {
+			t.Errorf("group %q is left: an idle timer %v, %d users, %d workers", name, g.idle != nil, g.users, len(g.workers))
+		}
+	}
+	if n, m, l := len(x.workers), len(x.conns), len(x.listeners); n != 0 || m != 0 || l != 0 {
+		t.Errorf("%d workers, %d connections, %d listeners are left", n, m, l)
+	}
+	x.Server.mu.Unlock()
 	x.record.mu.Lock()
 	n := x.record.count
 	x.record.mu.Unlock()
@@ -243,6 +254,53 @@ func TestTalkativeClient(t *testing.T) {
 	check(t, err)
 	x.expect(t, 2, "the failure of what is none of ours", is("HandshakeFailed"))
 	x.wantStats(t, Stats{Accepted: 2, HandshakeFailed: 2, Started: 1, Ended: 1})
+}
+
+// What a client may send before it is authenticated is bounded to the byte.
+func TestMaxHandshakeBytes(t *testing.T) {
+	needsExport(t)
+	target, err := gssapi.HostService("host", "server.test")
+	check(t, err)
+	i := gssapi.NewInitiator(target, &gssapi.InitiatorOptions{Mech: gssapi.MechKrb5})
+	defer i.Close()
+	token, err := i.Step(t.Context(), nil)
+	check(t, err)
+	first := framed(token)
+	x := serve(t, &Server{Command: command("echo"), Workers: 1, MaxHandshakeBytes: int64(len(first))})
+
+	// So much is enough, and what comes after the handshake does not count.
+	conn, err := net.Dial("tcp", x.l.Addr().String())
+	check(t, err)
+	defer conn.Close()
+	_, err = conn.Write(first)
+	check(t, err)
+	answer := make([]byte, 4)
+	_, err = io.ReadFull(conn, answer)
+	check(t, err)
+	answer = make([]byte, binary.BigEndian.Uint32(answer))
+	_, err = io.ReadFull(conn, answer)
+	check(t, err)
+	_, err = i.Step(t.Context(), answer)
+	check(t, err)
+	c := gssapi.NewConn(conn, i, nil)
+	talk(t, c)
+	leave(t, c)
+
+	// A frame that is a byte longer: one byte less than the limit is not too much,
+	// and with the limit reached the server reads no more.
+	for n, late := range []int{1, 0} {
+		conn, err := net.Dial("tcp", x.l.Addr().String())
+		check(t, err)
+		defer conn.Close()
+		_, err = conn.Write(framed(append(slices.Clone(token), 0))[:len(first)-late])
+		check(t, err)
+		check(t, conn.(*net.TCPConn).CloseWrite())
+		l := x.expect(t, n+1, "the failure", is("HandshakeFailed"))
+		if tooMuch := strings.Contains(l.Err, "MaxHandshakeBytes"); tooMuch != (late == 0) {
+			t.Errorf("%d bytes, with a limit of %d: %+v", len(first)-late, len(first), l)
+		}
+	}
+	x.wantStats(t, Stats{Accepted: 3, HandshakeFailed: 2, Done: 1, Started: 1, Ended: 1})
 }
 
 // countedListener tells when Accept is called.
