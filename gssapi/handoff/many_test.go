@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -73,12 +74,13 @@ func TestMany(t *testing.T) {
 	x.ready(t, workers)
 
 	killed := make(map[int]bool) // by number
+	spared := 0                  // one that lives on: what the death of the others leaves in it is looked at
 	kill := func() {             // one of the workers that are there
 		x.Server.mu.Lock()
 		defer x.Server.mu.Unlock()
 		var some []*worker
 		for w := range x.workers {
-			if w.sender != nil && !killed[w.number] {
+			if w.sender != nil && !killed[w.number] && w.pid() != spared {
 				some = append(some, w)
 			}
 		}
@@ -138,8 +140,11 @@ func TestMany(t *testing.T) {
 	some := clients / 10
 	run(some, true)
 	before := x.usage(t)
-	run(clients-4*some, true)
-	after := x.usage(t)
+	spared = x.oldest()
+	run(some, false)
+	sparedBefore := x.usageOfWorkers()[spared]
+	run(clients-5*some, true)
+	after, sparedAfter := x.usage(t), x.usageOfWorkers()[spared]
 	run(2*some, false) // so that all workers have been used
 	workersBefore := x.usageOfWorkers()
 	run(some, false)
@@ -149,7 +154,7 @@ func TestMany(t *testing.T) {
 	// What the clients say, what the Trace told, and what was counted.
 	got := x.Stats()
 	t.Logf("%d workers were killed; %+v", len(killed), got)
-	t.Logf("the acceptor: %v, and then %v; workers: %v, and then %v", before, after, workersBefore, workersAfter)
+	t.Logf("the acceptor: %v, and then %v; the worker that saw others die: %v, and then %v; workers: %v, and then %v", before, after, sparedBefore, sparedAfter, workersBefore, workersAfter)
 	if got.Accepted != int64(clients) || got.Done+got.Lost+got.Crashed != int64(clients) {
 		t.Errorf("of %d clients: %+v", clients, got)
 	}
@@ -185,6 +190,10 @@ func TestMany(t *testing.T) {
 		}
 	}
 	flat("the acceptor", before, after)
+	if sparedAfter.descriptors == 0 && runtime.GOOS == "linux" {
+		t.Errorf("worker %d was not spared", spared)
+	}
+	flat("the worker that saw others die", sparedBefore, sparedAfter)
 	for pid, u := range workersAfter {
 		flat(fmt.Sprint("worker ", pid), workersBefore[pid], u)
 	}
@@ -227,6 +236,20 @@ func (u *usage) of(pid int) {
 		fmt.Sscan(string(b), &size, &pages)
 		u.rss = pages * int64(os.Getpagesize())
 	}
+}
+
+// oldest is the process of the worker that was started first of those that are
+// there.
+func (x *served) oldest() int {
+	x.Server.mu.Lock()
+	defer x.Server.mu.Unlock()
+	var first *worker
+	for w := range x.workers {
+		if first == nil || w.number < first.number {
+			first = w
+		}
+	}
+	return first.pid()
 }
 
 // usageOfWorkers is that of all that are there, by their process.
