@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -895,6 +896,68 @@ func TestSecrets(t *testing.T) {
 			zeros(t, "receiver's", v.link.in.plain)
 		})
 	})
+}
+
+// Go's memory has neither the token nor the credential any more: no slice was
+// forgotten, at either end.
+func TestSecretsInMemory(t *testing.T) {
+	needsExport(t)
+	var r *Receiver
+	const mask = 0x5a
+	var masked []byte // what must not be found, and this is not it
+	gate := func(step string) {
+		if step == "import" {
+			for _, c := range r.link.in.plain[4+binary.BigEndian.Uint32(r.link.in.plain):] {
+				masked = append(masked, c^mask)
+			}
+		}
+	}
+	s, r0 := session(t, &ReceiverOptions{Options: Options{gate: gate}})
+	r = r0
+	_, h := established(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}, nil)
+	h.SendDelegated = true
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // what is not reachable is looked at too
+	pass(t, s, r, h)
+	if n := inHeap(t, masked, mask); n != 0 {
+		t.Errorf("Go's memory has %d parts of a token or credential", n)
+	}
+	for i := range masked {
+		masked[i] ^= mask
+	}
+	if n := inHeap(t, masked, 0); n == 0 { // here they are
+		t.Error("this test finds nothing")
+	}
+}
+
+// inHeap is how many parts of a secret, which is masked, are in this process' heap.
+func inHeap(t testing.TB, masked []byte, mask byte) (found int) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "heap"))
+	check(t, err)
+	defer f.Close()
+	debug.WriteHeapDump(f.Fd())
+	i, err := f.Stat()
+	check(t, err)
+	heap, err := syscall.Mmap(int(f.Fd()), 0, int(i.Size()), syscall.PROT_READ, syscall.MAP_PRIVATE) // not in the heap
+	check(t, err)
+	defer syscall.Munmap(heap)
+	const size = 24
+	part := make([]byte, size)
+	for n := 0; n+size <= len(masked); n += size / 4 {
+		seen, high := make(map[byte]bool), 0
+		for i, c := range masked[n : n+size] {
+			part[i] = c ^ mask
+			seen[part[i]] = true
+			if part[i] >= 0x80 {
+				high++
+			}
+		}
+		if len(seen) > 18 && high > 6 && bytes.Contains(heap, part) { // a key, or what is sealed; no name
+			found++
+		}
+	}
+	clear(part)
+	return found
 }
 
 // What the receiver says must have its place in the course of a handoff. Nobody
