@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed2651813c/gss"
 	"github.com/seed2651813c/gss/gssapi"
 )
@@ -184,6 +186,30 @@ func TestConfig(t *testing.T) {
 	}
 	if fmt.Sprint(o.Config) != fmt.Sprint(config) {
 		t.Errorf("%v, want %v", o.Config, config)
+	}
+}
+
+// What a file of MIT's configuration includes, as MIT reads it.
+func TestIncluded(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	check(t, os.Mkdir(at("d"), 0o700))
+	for name, text := range map[string]string{
+		"first":       "\ninclude " + at("second") + " \t\n[libdefaults]\n include = " + at("no") + "\ninclude=" + at("no") + "\ninclude\nincludedir\t" + at("d") + "\nincludes " + at("no"),
+		"second":      "include " + at("first") + "\ninclude " + at("gone") + "\ninclude " + at("third") + "\n",
+		"third":       "",
+		"d/B-1_":      "include " + at("third"),
+		"d/a.b.conf":  "",
+		"d/.conf":     "include " + at("no"),
+		"d/.c.conf":   "include " + at("no"),
+		"d/a.conf~":   "include " + at("no"),
+		"d/z.rpmsave": "include " + at("no"),
+	} {
+		check(t, os.WriteFile(at(name), []byte(text), 0o600))
+	}
+	want := []string{at("first"), at("second"), at("gone"), at("third"), at("d"), at("d/B-1_"), at("d/a.b.conf")}
+	if d := cmp.Diff(want, withIncluded(nil, at("first"))); d != "" {
+		t.Error(d)
 	}
 }
 
