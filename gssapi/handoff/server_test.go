@@ -53,6 +53,8 @@ func serveOn(t *testing.T, s *Server, l net.Listener) *served {
 	if s.Trace == nil {
 		s.Trace = traceTo(x.add)
 	}
+	var counted countedTimers
+	counted.count(s)
 	goroutines, open := runtime.NumGoroutine(), descriptors(os.Getpid())-1 // the listener is the Server's
 	t.Cleanup(func() {
 		t.Helper()
@@ -61,6 +63,9 @@ func serveOn(t *testing.T, s *Server, l net.Listener) *served {
 			t.Errorf("Serve: %v", err)
 		}
 		x.reconcile(t)
+		if left := counted.left(); len(left) > 0 {
+			t.Errorf("these timers run still: %v", left)
+		}
 		for _, l := range x.all(is("WorkerStarted")) {
 			if l.PID != 0 && l.PID != os.Getpid() && running(l.PID) {
 				t.Errorf("process %d is still there", l.PID)
@@ -73,6 +78,51 @@ func serveOn(t *testing.T, s *Server, l net.Listener) *served {
 	s.init() // tests look into it
 	go func() { x.done <- s.Serve(l) }()
 	return x
+}
+
+// countedTimers are those of a Server that have neither fired nor been stopped, but
+// for those after a worker's end, which nobody stops.
+type countedTimers struct {
+	mu      sync.Mutex
+	running map[*timer]bool
+}
+
+func (all *countedTimers) count(s *Server) {
+	all.running = make(map[*timer]bool)
+	after := s.after
+	if after == nil {
+		after = func(_ string, d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
+	s.after = func(step string, d time.Duration, f func()) func() bool {
+		t := &timer{step: step}
+		over := func() {
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			delete(all.running, t)
+		}
+		all.mu.Lock()
+		all.running[t] = step != "last words"
+		all.mu.Unlock()
+		stop := after(step, d, func() {
+			over()
+			f()
+		})
+		return func() bool {
+			over()
+			return stop()
+		}
+	}
+}
+
+func (all *countedTimers) left() (steps []string) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for t, counts := range all.running {
+		if counts {
+			steps = append(steps, t.step)
+		}
+	}
+	return steps
 }
 
 // reconcile holds the counters, with nothing under way, to what Stats promises, and to what the
@@ -286,21 +336,21 @@ func TestMaxHandshakeBytes(t *testing.T) {
 	talk(t, c)
 	leave(t, c)
 
-	// A frame that is a byte longer: one byte less than the limit is not too much,
-	// and with the limit reached the server reads no more.
-	for n, late := range []int{1, 0} {
+	// A frame that is a byte longer: one byte less than the limit is not too much;
+	// once it is reached the server reads no more.
+	for n, late := range []int{1, 0, -1} {
 		conn, err := net.Dial("tcp", x.l.Addr().String())
 		check(t, err)
 		defer conn.Close()
 		_, err = conn.Write(framed(append(slices.Clone(token), 0))[:len(first)-late])
 		check(t, err)
-		check(t, conn.(*net.TCPConn).CloseWrite())
+		conn.(*net.TCPConn).CloseWrite() // if the server has not reset it
 		l := x.expect(t, n+1, "the failure", is("HandshakeFailed"))
-		if tooMuch := strings.Contains(l.Err, "MaxHandshakeBytes"); tooMuch != (late == 0) {
+		if tooMuch := strings.Contains(l.Err, "MaxHandshakeBytes"); tooMuch != (late <= 0) {
 			t.Errorf("%d bytes, with a limit of %d: %+v", len(first)-late, len(first), l)
 		}
 	}
-	x.wantStats(t, Stats{Accepted: 3, HandshakeFailed: 2, Done: 1, Started: 1, Ended: 1})
+	x.wantStats(t, Stats{Accepted: 4, HandshakeFailed: 3, Done: 1, Started: 1, Ended: 1})
 }
 
 // countedListener tells when Accept is called.
@@ -1317,6 +1367,21 @@ func TestGroups(t *testing.T) {
 	talk(t, one)
 	leave(t, one)
 	x.wantStats(t, Stats{Accepted: 2, Done: 2, Started: 4, Ended: 4})
+
+	// So does what was of no use.
+	x = serve(t, &Server{Command: command("strict"), Workers: 1, IdleTimeout: time.Millisecond, Group: o.Group})
+	cut(t, client("one"))
+	x.expect(t, 1, "the end of a worker that takes nothing", is("WorkerEnded"))
+
+	// A group that has no worker is idle, too, until the Server is closed.
+	x = serve(t, &Server{Command: func(string) (*exec.Cmd, error) { return nil, errors.New("none today") }, Workers: 1, Group: o.Group,
+		HandoverTimeout: time.Millisecond, Backoff: func(int) time.Duration { return time.Hour }})
+	cut(t, client("one"))
+	eventually(t, "the group is idle", func() bool {
+		x.Server.mu.Lock()
+		defer x.Server.mu.Unlock()
+		return x.groups["one"].idle != nil
+	})
 }
 
 // ---- what is told ----

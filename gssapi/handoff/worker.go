@@ -19,14 +19,19 @@ import (
 // group is the workers of one name. Guarded by Server.mu.
 type group struct {
 	name     string
-	workers  []*worker   // until they have ended
-	users    int         // connections that want one of them
-	idle     *time.Timer // runs while the group has nothing to do; nil while it has
-	since    time.Time   // when idle was started
-	retired  bool        // it is none of the Server's groups any more
-	failures int         // pauses in a row
-	pause    int         // how many have been begun
-	pausing  bool        // the last one is not over: no worker is started before
+	workers  []*worker // until they have ended
+	users    int       // connections that want one of them
+	idle     *idleness // while the group has nothing to do
+	retired  bool      // it is none of the Server's groups any more
+	failures int       // pauses in a row
+	pause    int       // how many have been begun
+	pausing  bool      // the last one is not over: no worker is started before
+}
+
+// idleness ends a group, unless it is stopped before.
+type idleness struct {
+	since time.Time
+	stop  func() bool
 }
 
 // worker is a worker process as the Server sees it.
@@ -134,7 +139,7 @@ func (s *Server) use(name string) (*group, error) {
 	if s.groups[name] == nil && len(s.groups) >= orDefault(s.MaxGroups, DefaultMaxGroups) {
 		var longest *group
 		for _, g := range s.groups {
-			if g.idle != nil && (longest == nil || g.since.Before(longest.since)) {
+			if g.idle != nil && (longest == nil || g.idle.since.Before(longest.idle.since)) {
 				longest = g
 			}
 		}
@@ -150,7 +155,7 @@ func (s *Server) use(name string) (*group, error) {
 	return g, nil
 }
 
-// rest sees to the timer of a group that has nothing to do, or has. The caller
+// rest sees to the idleness of a group that has nothing to do, or has. The caller
 // holds s.mu.
 func (s *Server) rest(g *group) {
 	idle := s.Group != nil && !s.closing && !g.retired && g.users == 0
@@ -164,17 +169,17 @@ func (s *Server) rest(g *group) {
 	}
 	switch {
 	case idle && g.idle == nil:
-		var t *time.Timer
-		t = time.AfterFunc(orDefault(s.IdleTimeout, DefaultIdleTimeout), func() {
+		this := &idleness{since: time.Now()}
+		this.stop = s.timer("idle", orDefault(s.IdleTimeout, DefaultIdleTimeout), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if g.idle == t {
+			if g.idle == this {
 				s.retire(g)
 			}
 		})
-		g.idle, g.since = t, time.Now()
+		g.idle = this
 	case !idle && g.idle != nil:
-		g.idle.Stop()
+		g.idle.stop()
 		g.idle = nil
 	}
 }
