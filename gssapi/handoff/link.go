@@ -276,9 +276,7 @@ func (l *link) writeWithin(ctx context.Context, m *message, fd int) error {
 		plain = append(grow(plain, len(b)), b...)
 	}
 	o.plain = plain
-	if len(m.blobs) > 0 {
-		defer clear(plain)
-	}
+	defer clear(plain)
 	for first := true; first || len(plain) > 0; first = false {
 		if !first {
 			l.gate("part")

@@ -239,3 +239,48 @@ func TestEndIsNobodys(t *testing.T) {
 		d.Close()
 	}
 }
+
+// Who sent a packet is told by the credentials in it, wherever they stand; one of
+// nobody has those of no process.
+func TestCredentials(t *testing.T) {
+	of := func(pid int32, uid int) []byte {
+		return syscall.UnixCredentials(&syscall.Ucred{Pid: pid, Uid: uint32(uid)})
+	}
+	foreign := cmsg(77, syscall.SCM_CREDENTIALS, make([]byte, syscall.SizeofUcred))
+	time := cmsg(syscall.SOL_SOCKET, syscall.SO_TIMESTAMP, make([]byte, 16))
+	for what, c := range map[string]struct {
+		oob []byte
+		uid int
+	}{
+		"root":                           {of(7, 0), 0},
+		"a user":                         {of(7, stranger), stranger},
+		"the user nobody":                {of(7, overflowUID()), overflowUID()},
+		"nobody":                         {of(0, overflowUID()), noUID},
+		"a process of another namespace": {of(0, stranger), stranger},
+		"another level's":                {foreign, noUID},
+		"another type":                   {time, noUID},
+		"before another":                 {append(of(7, stranger), time...), stranger},
+	} {
+		if _, uid, err := control(c.oob); uid != c.uid || err != nil {
+			t.Errorf("%s: uid %d, %v, want %d", what, uid, err, c.uid)
+		}
+	}
+}
+
+// A packet of which the system does not tell who sent it is refused.
+func TestNoCredentials(t *testing.T) {
+	c, d := packets(t)
+	defer c.Close()
+	defer d.Close()
+	s, err := newSocket(d, []int{os.Getuid()})
+	check(t, err)
+	raw, err := d.SyscallConn()
+	check(t, err)
+	check(t, raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PASSCRED, 0) }))
+	check(t, err)
+	_, err = c.Write([]byte("x"))
+	check(t, err)
+	if _, _, err := s.read(make([]byte, maxPacket)); !errors.Is(err, ErrPeer) || !strings.Contains(err.Error(), "did not tell") {
+		t.Errorf("%v", err)
+	}
+}

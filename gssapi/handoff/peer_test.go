@@ -293,6 +293,10 @@ func otherLibrary(t testing.TB) string {
 	return string(gss.KindMIT)
 }
 
+func withEnv(kv string) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, kv) }
+}
+
 // A context goes to the very same library, and who has another is told before
 // anything is exported.
 func TestOtherLibrary(t *testing.T) {
@@ -300,7 +304,7 @@ func TestOtherLibrary(t *testing.T) {
 	l, err := gss.Library()
 	check(t, err)
 	other := otherLibrary(t)
-	with := func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "GSSAPI_LIBRARY="+other) }
+	with := withEnv("GSSAPI_LIBRARY=" + other)
 	for _, role := range []string{"receiver", "sender"} {
 		t.Run(role, func(t *testing.T) {
 			c, d := packets(t)

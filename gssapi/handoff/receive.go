@@ -171,7 +171,6 @@ func (r *Receiver) end(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.places -= len(r.reserved)
-	clear(r.reserved)
 	r.bye = true
 	if err != errBye {
 		r.link.dispose()

@@ -234,7 +234,6 @@ func (s *Sender) read() {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	s.err = err
-	s.said = true // too late
 	for id, x := range s.pending {
 		s.settle(id, x, false)
 		close(x.answer)
@@ -334,10 +333,7 @@ func (s *Sender) send(ctx context.Context, h *Handoff) error {
 		s.drop(id, x)
 		return err
 	}
-	if err != nil {
-		return s.reason() // which its reader knows better
-	}
-	m, err := s.wait(ctx, x)
+	m, err := s.wait(ctx, x) // if the write has failed the session's end is the answer
 	switch {
 	case err != nil:
 		go s.cancel(id, x) // which waits for the receiver to read
@@ -470,15 +466,9 @@ func (s *Sender) wait(ctx context.Context, x *exchange) (m *message, err error) 
 
 // cancel takes back what was offered, or accepted, or exported and not sent.
 func (s *Sender) cancel(id uint64, x *exchange) {
-	s.mu.Lock()
-	mine := s.pending[id] == x
-	s.mu.Unlock()
-	if !mine {
-		return // refused, or the session is over
-	}
 	s.link.write(&message{Kind: isCancel, ID: id}, noFD)
 	s.mu.Lock()
-	if x.phase == offered && s.pending[id] == x {
+	if x.phase == offered {
 		x.dropped = true // the answer is on its way
 		s.mu.Unlock()
 		return
@@ -583,7 +573,7 @@ func configFiles() []string {
 	}
 	var files []string
 	for _, name := range strings.Split(list, ":") {
-		if name != "" && readable(name) == nil {
+		if readable(name) == nil {
 			files = withIncluded(files, name)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -517,7 +518,7 @@ func TestNotToBeHandedOver(t *testing.T) {
 		gone   bool // nothing is left to be used
 	}{
 		"nothing":            {func(*testing.T, *Handoff) *Handoff { return nil }, nil, "nil", false},
-		"no connection":      {func(_ *testing.T, h *Handoff) *Handoff { return &Handoff{Context: h.Context} }, nil, "nil", false},
+		"no connection":      {func(_ *testing.T, h *Handoff) *Handoff { return &Handoff{Context: h.Context} }, nil, "are needed", false},
 		"no context":         {func(_ *testing.T, h *Handoff) *Handoff { return &Handoff{Conn: h.Conn} }, nil, "nil", false},
 		"a file":             {conn(func(h *Handoff) net.Conn { return &fileConn{h.Conn, file} }), syscall.ENOTSOCK, "no socket", false},
 		"a pipe":             {conn(func(h *Handoff) net.Conn { return &fileConn{h.Conn, pw} }), syscall.ENOTSOCK, "no socket", false},
@@ -535,9 +536,10 @@ func TestNotToBeHandedOver(t *testing.T) {
 			h2.Data = make([]byte, DefaultMaxMessage/2+1)
 			return &h2
 		}, nil, "MaxMessage", false},
-		"no credential": {func(_ *testing.T, h *Handoff) *Handoff { h2 := *h; h2.SendDelegated = true; return &h2 }, gssapi.ErrNoCred, "delegated no credential", false},
-		"exported":      {func(t *testing.T, h *Handoff) *Handoff { _, err := h.Context.Export(); check(t, err); return h }, gssapi.ErrNoContext, "", true},
-		"closed":        {func(t *testing.T, h *Handoff) *Handoff { h.Context.Close(); return h }, gssapi.ErrNoContext, "", true},
+		"no credential":           {func(_ *testing.T, h *Handoff) *Handoff { h2 := *h; h2.SendDelegated = true; return &h2 }, gssapi.ErrNoCred, "delegated no credential", false},
+		"one that cannot be told": {conn(func(h *Handoff) net.Conn { return &mute{h.Conn} }), errEnough, "", false},
+		"exported":                {func(t *testing.T, h *Handoff) *Handoff { _, err := h.Context.Export(); check(t, err); return h }, gssapi.ErrNoContext, "", true},
+		"closed":                  {func(t *testing.T, h *Handoff) *Handoff { h.Context.Close(); return h }, gssapi.ErrNoContext, "", true},
 		"fresh": {func(t *testing.T, h *Handoff) *Handoff {
 			return &Handoff{Conn: h.Conn, Context: gssapi.NewAcceptor(nil)}
 		}, gssapi.ErrNoContext, "", false},
@@ -569,6 +571,11 @@ func TestNotToBeHandedOver(t *testing.T) {
 func conn(f func(h *Handoff) net.Conn) func(*testing.T, *Handoff) *Handoff {
 	return func(_ *testing.T, h *Handoff) *Handoff { return &Handoff{Conn: f(h), Context: h.Context} }
 }
+
+// mute is a connection that does not tell its descriptor.
+type mute struct{ net.Conn }
+
+func (*mute) SyscallConn() (syscall.RawConn, error) { return nil, errEnough }
 
 // fileConn is a connection that has the descriptor of a file.
 type fileConn struct {
@@ -923,8 +930,8 @@ func TestSecretsInMemory(t *testing.T) {
 	s, r0 := session(t, &ReceiverOptions{Options: Options{gate: gate}})
 	r = r0
 	_, h := established(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}, nil)
-	h.SendDelegated = true
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // what is not reachable is looked at too
+	h.SendDelegated, h.Received = true, make([]byte, 3*maxPart) // so that buffers grow
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))            // what is not reachable is looked at too
 	pass(t, s, r, h)
 	if n := inHeap(t, masked, mask); n != 0 {
 		t.Errorf("Go's memory has %d parts of a token or credential", n)
@@ -1079,4 +1086,173 @@ func TestLyingReceiver(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A credential that cannot be exported keeps the connection here.
+func TestNoDelegated(t *testing.T) {
+	needsExport(t)
+	keepsFiles(t)
+	s, r := session(t, &ReceiverOptions{Places: 1})
+	go r.Receive(context.Background())
+	client, h := established(t, &gssapi.InitiatorOptions{Flags: gssapi.FlagDeleg}, nil)
+	h.SendDelegated = true
+	h.Context.Delegated().Close()
+	for range 2 { // the place is given back
+		if err := s.Send(context.Background(), h); err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrRefused) {
+			t.Errorf("%v", err)
+		}
+	}
+	wantUsable(t, client, h)
+	wantCounts(t, s, Counts{Offered: 2, Refused: 2})
+}
+
+// What is exported while the session ends is known to be lost before it is over.
+func TestExportAtTheEnd(t *testing.T) {
+	needsExport(t)
+	keepsFiles(t)
+	reached, on := make(chan struct{}), make(chan struct{})
+	client, h := established(t, nil, &gssapi.AcceptorOptions{Trace: &gssapi.Trace{Exported: func(gssapi.Event) {
+		close(reached)
+		<-on
+	}}})
+	s, r := session(t, nil)
+	go r.Receive(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- s.Send(context.Background(), h) }()
+	<-reached
+	r.Close()
+	until(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.ended
+	}, func() string { return "the session does not end" })
+	if s.isOver() {
+		t.Error("it is over before it is known what becomes of the context")
+	}
+	close(on)
+	err := <-result
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	wantLost(t, client, h, err)
+	wantCounts(t, s, Counts{Offered: 1, Lost: 1})
+}
+
+// A session that ends in order has no error; one that ends otherwise says why.
+func TestEnds(t *testing.T) {
+	keepsFiles(t)
+	eachSocket(t, func(t *testing.T, pair socketPair) {
+		over := func(s *Sender, want string) {
+			t.Helper()
+			<-s.Over()
+			err := s.Err()
+			if want == "" && err != nil || want != "" && (!errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			if died := "has closed it, or has died"; want != died && err != nil && strings.Contains(err.Error(), died) {
+				t.Errorf("%v", err)
+			}
+		}
+		s, w := againstSender(t, pair, nil, nil)
+		w.conn.Close()
+		over(s, "has closed it, or has died")
+
+		s, w = againstSender(t, pair, nil, nil)
+		for range 20 {
+			s.Finish()
+		}
+		w.hear(isBye)
+		w.conn.Close()
+		over(s, "")
+
+		s, w = againstSender(t, pair, nil, nil)
+		s.Finish()
+		w.hear(isBye)
+		w.put([]byte("junk"))
+		over(s, ErrMessage.Error())
+
+		s, w = againstSender(t, pair, nil, nil)
+		s.Finish()
+		w.hear(isBye)
+		check(t, s.Close())
+		if !s.isOver() {
+			t.Error("it is not over after Close")
+		}
+		over(s, "it was closed")
+
+		s, w = againstSender(t, pair, nil, nil)
+		w.say(&message{Kind: isLeave}, noFD)
+		w.hear(isBye)
+		w.conn.Close()
+		over(s, "")
+	})
+}
+
+// A session that ends while something is under way, or with a connection, is not
+// one that ends in order, also after Finish. That no more comes is said once.
+func TestEndsEarly(t *testing.T) {
+	needsExport(t)
+	keepsFiles(t)
+	for _, taken := range []bool{false, true} {
+		s, w := againstSender(t, packets, nil, nil)
+		_, h := established(t, nil, nil)
+		result := make(chan error, 1)
+		go func() { result <- s.Send(context.Background(), h) }()
+		id := w.hear(isOffer).ID
+		if taken {
+			w.say(&message{Kind: isAccept, ID: id, Busy: true}, noFD) // which is for refusals
+			w.hear(isContext)
+			w.say(&message{Kind: isTaken, ID: id}, noFD)
+			check(t, <-result)
+		}
+		for range 20 {
+			s.Finish()
+		}
+		if taken {
+			w.hear(isBye)
+			w.say(&message{Kind: isAccept, ID: id + 1}, noFD) // and is refused: nothing is sent after this
+			if m, _, err := w.read(); err == nil {
+				t.Errorf("%q was said, too", m.Kind)
+			}
+		} else {
+			w.conn.Close()
+			if err := <-result; !errors.Is(err, ErrClosed) {
+				t.Errorf("%v", err)
+			}
+		}
+		<-s.Over()
+		if err := s.Err(); !errors.Is(err, ErrClosed) {
+			t.Errorf("taken %v: %v", taken, err)
+		}
+	}
+}
+
+// A receiver that hears nothing any more, and does not end, ends the session all
+// the same.
+func TestHalfClosed(t *testing.T) {
+	needsExport(t)
+	keepsFiles(t)
+	eachSocket(t, func(t *testing.T, pair socketPair) {
+		s, w := againstSender(t, pair, nil, nil)
+		s.link.timeout = 50 * time.Millisecond
+		check(t, w.conn.CloseRead())
+		client, h := established(t, nil, nil)
+		if err := s.Send(context.Background(), h); !errors.Is(err, ErrClosed) || errors.Is(err, ErrLost) {
+			t.Errorf("%v", err)
+		}
+		wantUsable(t, client, h)
+		wantCounts(t, s, Counts{Offered: 1, Refused: 1})
+	})
+}
+
+// Who waits for a change of counts is told of one that no message has made.
+func TestChanged(t *testing.T) {
+	needsExport(t)
+	var told atomic.Int64
+	s, _ := againstSender(t, packets, nil, func() { told.Add(1) })
+	_, h := established(t, nil, nil)
+	s.link.limit = 100 // less than an offer takes
+	if err := s.Send(context.Background(), h); err == nil || told.Load() != 1 {
+		t.Errorf("%v; told %d times", err, told.Load())
+	}
 }

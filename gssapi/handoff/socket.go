@@ -17,8 +17,6 @@ type socket struct {
 	stream bool
 	uids   []int // whose packets are taken
 
-	reset bool // the system has said that the peer is gone
-
 	oob  []byte
 	have []byte // of a stream: of the packet that is being received, its length included
 	fds  []int  // that came with it
@@ -56,13 +54,10 @@ func (s *socket) write(p []byte, fd int) error {
 		p = append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(p)), uint32(len(p))), p...)
 	}
 	n, _, err := s.conn.WriteMsgUnix(p, oob, nil)
-	for err == nil && n < len(p) && s.stream {
+	for err == nil && n < len(p) { // of a stream
 		var k int
 		k, err = s.conn.Write(p[n:])
 		n += k
-	}
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
 	}
 	return err
 }
@@ -87,13 +82,13 @@ func (s *socket) read(buf []byte) (p []byte, fds []int, err error) {
 			}
 			want += int(n)
 		}
-		if len(s.have) == want && want > 4 {
+		if len(s.have) == want {
 			p = buf[:copy(buf, s.have[4:])]
 			fds, s.have, s.fds = s.fds, s.have[:0], nil
 			return p, fds, nil
 		}
 		n, fds, err := s.recv(s.have[len(s.have):want])
-		if len(fds) > 0 && len(s.have) > 0 || len(s.fds)+len(fds) > maxFDs {
+		if len(fds) > 0 && len(s.have) > 0 {
 			closeAll(fds)
 			return nil, nil, s.drop(fmt.Errorf("%w: a descriptor in its midst", ErrMessage))
 		}
@@ -118,10 +113,9 @@ func (s *socket) drop(err error) error {
 // recv is one recvmsg, with the peer checked.
 func (s *socket) recv(buf []byte) (n int, fds []int, err error) {
 	n, oobn, flags, _, rerr := s.conn.ReadMsgUnix(buf, s.oob)
-	if isGone(rerr) && !s.reset {
+	if isGone(rerr) {
 		// Linux says that the peer has closed its end without having read all, and then
 		// has what it sent before.
-		s.reset = true
 		n, oobn, flags, _, rerr = s.conn.ReadMsgUnix(buf, s.oob)
 	}
 	fds, uid, err := control(s.oob[:oobn])

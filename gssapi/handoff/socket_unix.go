@@ -37,7 +37,7 @@ func isGone(err error) bool {
 }
 
 // control takes the control messages of a packet apart. The descriptors are the
-// caller's, except with an error: then they are closed.
+// caller's.
 func control(oob []byte) (fds []int, uid int, err error) {
 	uid = noUID
 	messages, err := syscall.ParseSocketControlMessage(oob)
@@ -47,18 +47,13 @@ func control(oob []byte) (fds []int, uid int, err error) {
 	for i := range messages {
 		m := &messages[i]
 		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == syscall.SCM_RIGHTS {
-			some, e := syscall.ParseUnixRights(m)
+			some, _ := syscall.ParseUnixRights(m) // an error if it is something else
 			fds = append(fds, some...)
-			err = errors.Join(err, e)
 			continue
 		}
 		if u, ok := credentials(m); ok {
 			uid = u
 		}
-	}
-	if err != nil {
-		closeAll(fds)
-		return nil, uid, fmt.Errorf("%w: its control messages: %w", ErrMessage, err)
 	}
 	return fds, uid, nil
 }

@@ -700,7 +700,8 @@ func TestNoSession(t *testing.T) {
 					}()
 					c.try(w, x.fd())
 					err := <-result
-					if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.text) {
+					died := err != nil && strings.Contains(err.Error(), "has refused it, or has died")
+					if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.text) || died != (c.want == io.EOF) {
 						t.Errorf("%v, want %v with %q", err, c.want, c.text)
 					}
 					x.wantClosed(t)
@@ -836,6 +837,11 @@ func TestBadOptions(t *testing.T) {
 			}
 		}
 	}
+	c, d := packets(t)
+	if _, err := NewSender(context.Background(), c, nil); err == nil || !strings.Contains(err.Error(), "there is no key") {
+		t.Errorf("no options: %v", err)
+	}
+	d.Close()
 	u, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "socket"), Net: "unixgram"})
 	check(t, err)
 	if _, err := NewSender(context.Background(), u, &Options{Key: key}); err == nil || !strings.Contains(err.Error(), "unixgram") {
