@@ -628,43 +628,57 @@ func soundKrb5(content []byte) bool {
 	if !json.Valid(content) {
 		return false
 	}
-	var parts []any
+	var parts jsonShape
 	json.Unmarshal(content, &parts)
-	if len(parts) != 2 || parts[0] != "K5C1" {
+	if len(parts.list) != 2 || !parts.list[0].isK5C1 {
 		return true
 	}
-	f, _ := parts[1].([]any)
+	f := parts.list[1].list
 	if len(f) != 14 {
 		return true
 	}
-	text := func(v any, at int) bool {
-		list, _ := v.([]any)
-		if at >= len(list) {
-			return false
-		}
-		_, ok := list[at].(string)
-		return ok
-	}
+	text := func(v jsonShape, at int) bool { return at < len(v.list) && v.list[at].kind == '"' }
 	const usageAt, nameAt, keytabAt, ccacheAt = 0, 1, 5, 7
 	name, ccache := f[nameAt], f[ccacheAt]
-	if name != nil && !text(name, 0) {
+	if name.kind != 'n' && !text(name, 0) {
 		return false
 	}
-	if tickets, ok := ccache.([]any); ok {
-		if !text(tickets, 0) {
+	if ccache.kind == '[' {
+		if !text(ccache, 0) {
 			return false
 		}
-		for _, t := range tickets[1:] {
+		for _, t := range ccache.list[1:] {
 			if !text(t, 0) || !text(t, 1) { // client, server
 				return false
 			}
 		}
 	}
-	usage, _ := f[usageAt].(float64)
-	u := CredUsage(usage)
-	return float64(u) == usage && UsageBoth <= u && u <= UsageAccept &&
-		(u == UsageAccept || (name == nil) == (ccache == nil)) &&
-		(u == UsageInitiate || text(f, keytabAt))
+	u := CredUsage(f[usageAt].number)
+	return float64(u) == f[usageAt].number && UsageBoth <= u && u <= UsageAccept &&
+		(u == UsageAccept || (name.kind == 'n') == (ccache.kind == 'n')) &&
+		(u == UsageInitiate || text(parts.list[1], keytabAt))
+}
+
+// jsonShape is JSON without its texts, some of which are keys: Go's copies of them
+// could not be overwritten.
+type jsonShape struct {
+	kind   byte // what it begins with: n is null
+	list   []jsonShape
+	number float64
+	isK5C1 bool // the text is that, or may be
+}
+
+// UnmarshalJSON is called by package json.
+func (s *jsonShape) UnmarshalJSON(b []byte) error {
+	switch s.kind = b[0]; s.kind {
+	case '[':
+		return json.Unmarshal(b, &s.list)
+	case '"':
+		s.isK5C1 = string(b) == `"K5C1"` || bytes.IndexByte(b, '\\') >= 0
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return json.Unmarshal(b, &s.number)
+	}
+	return nil
 }
 
 // ImportCred calls gss_import_cred: a credential of the token that Export of the
