@@ -444,12 +444,8 @@ func (r *Received) Close() error {
 
 // closeSecrets closes what the C library holds.
 func (r *Received) closeSecrets() {
-	if r.Context != nil {
-		r.Context.Close()
-	}
-	if r.Delegated != nil {
-		r.Delegated.Close()
-	}
+	r.Context.Close()
+	r.Delegated.Close()
 }
 
 // clientConn is a connection some of whose bytes have come already.
@@ -467,7 +463,7 @@ type clientConn struct {
 
 func (c *clientConn) Read(p []byte) (int, error) {
 	if c.buffered.Load() {
-		if n := c.readEarly(p); n > 0 || len(p) == 0 {
+		if n := c.readEarly(p); n > 0 {
 			return n, nil
 		}
 	}

@@ -459,6 +459,17 @@ func TestReceiveContext(t *testing.T) {
 		w.hear(isFailed) // it came to C, which has no use for it
 		enough()
 		x.wantClosed(t)
+		// Who has given up gets nothing, though there is something.
+		w.say(&message{Kind: isOffer, ID: 8, Offer: new(offer), blobs: [][]byte{nil}}, noFD)
+		until(t, func() bool { return unread(t, d) }, func() string { return "it does not come" })
+		for range 20 {
+			if _, err := r.Receive(ended); !errors.Is(err, errEnough) || !unread(t, d) {
+				t.Errorf("%v", err)
+			}
+		}
+		enough = receive()
+		w.hear(isAccept)
+		enough()
 		// Others wait for their turn as long as they like.
 		r.turn <- struct{}{}
 		receive()()
@@ -800,11 +811,18 @@ func TestReceived(t *testing.T) {
 	if n, err := c.Read(nil); n != 0 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
+	early := got.conn.early
 	buf := make([]byte, 3)
 	for _, want := range []string{"ear", "ly"} {
 		if n, err := c.Read(buf); err != nil || string(buf[:n]) != want {
 			t.Errorf("%q, %v, want %q", buf[:n], err, want)
 		}
+	}
+	if string(early) != "\x00\x00\x00\x00\x00" {
+		t.Errorf("what was read is kept: %q", early)
+	}
+	if r.o.Key.bytes != nil {
+		t.Error("the receiver keeps the key")
 	}
 	_, err := client.NetConn().Write([]byte("late"))
 	check(t, err)
@@ -916,6 +934,27 @@ func TestListener(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
+	// And so is what comes to an Accept at that moment.
+	ro := new(ReceiverOptions)
+	s, r = session(t, &ReceiverOptions{Options: Options{gate: func(step string) { ro.gate(step) }}})
+	l = NewListener(r)
+	ro.gate = func(step string) {
+		if step == "acknowledge" {
+			l.Close()
+		}
+	}
+	client, h, sent = send()
+	if _, err := l.Accept(); err != net.ErrClosed {
+		t.Errorf("%v", err)
+	}
+	check(t, <-sent)
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.ErrUnexpectedEOF) && !isGone(err) {
+		t.Errorf("the client: %v", err)
+	}
+	wantGoneHere(t, h)
+	<-s.Over()
+	wantCounts(t, s, Counts{Offered: 1, Taken: 1, Done: 1})
+
 	s, r = session(t, nil)
 	l = NewListener(r)
 	s.Finish()
@@ -929,4 +968,107 @@ func TestListener(t *testing.T) {
 		t.Errorf("after the sender's death: %v", err)
 	}
 	l.Close()
+}
+
+// What the receiver itself has ended stays so, and what had ended before does too.
+func TestCloseReceiver(t *testing.T) {
+	keepsFiles(t)
+	w, v := againstReceiver(t, packets, nil)
+	w.say(&message{Kind: isBye}, noFD)
+	v.wantOver("bye", io.EOF)
+	check(t, v.Close())
+	if _, err := v.Receive(context.Background()); err != io.EOF {
+		t.Errorf("closed after the end: %v", err)
+	}
+	_, r := realWire(t, packets, nil)
+	check(t, r.Close())
+	select {
+	case <-r.Idle():
+	default:
+		t.Error("it is not idle after Close")
+	}
+	if _, err := r.Receive(context.Background()); err != ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A session that ends with an error is closed at once, though connections go on.
+func TestEndsWithConnection(t *testing.T) {
+	needsExport(t)
+	keepsFiles(t)
+	c, d := packets(t)
+	s, r := sessionOver(t, c, d, nil, nil)
+	client, h := established(t, nil, nil)
+	got := pass(t, s, r, h)
+	s.link.out.counter++ // a message is lost
+	s.Finish()
+	if _, err := r.Receive(context.Background()); !errors.Is(err, ErrMessage) {
+		t.Errorf("%v", err)
+	}
+	<-s.Over()
+	converse(t, client, got.Conn(nil))
+	check(t, got.Close())
+	<-r.Idle()
+}
+
+// What is taken back and was not offered gives back no place.
+func TestCancelOfNothing(t *testing.T) {
+	keepsFiles(t)
+	w, _ := againstReceiver(t, packets, &ReceiverOptions{Places: 1})
+	w.say(&message{Kind: isCancel, ID: 99}, noFD)
+	w.offer(1, new(offer))
+	w.say(&message{Kind: isOffer, ID: 2, Offer: new(offer), blobs: [][]byte{nil}}, noFD)
+	if m := w.hear(isRefuse); !m.Busy {
+		t.Errorf("%+v", m)
+	}
+}
+
+// Connections that end while the sender is told of others are told, too.
+func TestTell(t *testing.T) {
+	needsExport(t)
+	s, r := session(t, nil)
+	var all []*Received
+	for range 2 {
+		_, h := established(t, nil, nil)
+		all = append(all, pass(t, s, r, h))
+	}
+	r.link.out.turn <- struct{}{} // nothing can be said now
+	check(t, all[0].Close())
+	until(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.ended == 0
+	}, func() string { return "nobody tells" })
+	check(t, all[1].Close())
+	<-r.link.out.turn
+	wantCounts(t, s, Counts{Offered: 2, Taken: 2, Done: 2})
+}
+
+// interrupt leaves nothing behind, also if it comes too late.
+func TestInterrupt(t *testing.T) {
+	w, v := againstReceiver(t, packets, nil)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 {
+		w.interrupt(ended)()
+	}
+	w.say(&message{Kind: isOffer, ID: 1, Offer: new(offer), blobs: [][]byte{nil}}, noFD)
+	if _, _, err := w.read(); err != nil {
+		t.Error(err)
+	}
+	w.dispose()
+	v.wantOver("the end", io.ErrUnexpectedEOF)
+
+	broken := errors.New("it has read nothing")
+	l := new(link)
+	if err := l.why(io.EOF); err != io.EOF {
+		t.Errorf("%v", err)
+	}
+	l.broken.Store(&broken)
+	if err := l.why(net.ErrClosed); err != broken {
+		t.Errorf("%v", err)
+	}
+	if err := l.why(io.EOF); err != io.EOF {
+		t.Errorf("%v", err)
+	}
 }
