@@ -53,7 +53,8 @@
 //     systems do not tell: there the key alone decides;
 //   - both ends must use the same GSS-API library, by its build-id ([ErrLibrary]);
 //     and the receiver of a context of MIT's must be able to read the krb5.conf
-//     files that the token names, or refuses before the export;
+//     files that the token names, and what those include, or refuses before the
+//     export;
 //   - names, flags, mechanism, expiry and role of the imported context are compared
 //     with what was announced, for what [ReceiverOptions].Admit has seen is to be
 //     what comes;
