@@ -289,6 +289,21 @@ func TestHijackEnded(t *testing.T) {
 		s.Close()
 		wantErr(t, "after Close", fourth(s.Hijack()), net.ErrClosed)
 
+		_, s = newConns(t, &InitiatorOptions{Mech: mech}, nil, nil)
+		s.Close()
+		wantErr(t, "closed before the handshake", fourth(s.Hijack()), net.ErrClosed)
+
+		_, s, hook := hijackable(t, mech)
+		broken := errors.New("broken")
+		hook.write = func([]byte) (int, error) { return 0, broken }
+		if _, err := s.Write([]byte("hello")); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		hook.write = nil
+		if err := fourth(s.Hijack()); !errors.Is(err, broken) {
+			t.Errorf("after a Write that failed: %v", err)
+		}
+
 		c, s = newConns(t, &InitiatorOptions{Mech: mech}, nil, nil)
 		s.conn.Close()
 		err := s.Handshake()
