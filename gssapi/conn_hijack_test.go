@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -356,4 +357,60 @@ func TestHijackRace(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who waits to read or write while the connection is taken has none after that,
+// though frames are there already.
+func TestHijackWaiters(t *testing.T) {
+	kept(t)
+	eachMech(t, func(t *testing.T, mech OID) {
+		c, s, hook := hijackable(t, mech)
+		c.conn = &connTap{Conn: c.conn}
+		for _, text := range []string{"one", "two"} {
+			if _, err := c.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sent := c.conn.(*connTap).take()
+		hook.read = func(p []byte) (int, error) { // both come in one piece
+			hook.read = nil
+			return io.ReadFull(hook.Conn, p[:len(sent)])
+		}
+		if _, err := io.ReadFull(s, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		results := make(chan error, 2)
+		hook.deadline = func(d time.Time) error { // in the midst of Hijack
+			hook.deadline = nil
+			go func() { results <- second(s.Read(make([]byte, 3))) }()
+			go func() { results <- second(s.Write([]byte("x"))) }()
+			for _, method := range []string{"Read", "Write"} {
+				for !waitsForLock("gssapi.(*Conn)." + method + "(") {
+					runtime.Gosched()
+				}
+			}
+			return hook.Conn.SetDeadline(d)
+		}
+		conn, x, early, err := s.Hijack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for range 2 {
+			wantErr(t, "who has waited", <-results, net.ErrClosed)
+		}
+		receive(t, x, connFrames(t, early)[0][4:], "two")
+		x.Close()
+	})
+}
+
+// waitsForLock reports whether a goroutine waits for a lock in that function.
+func waitsForLock(function string) bool {
+	b := make([]byte, 1<<20)
+	for _, g := range strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n") {
+		if strings.Contains(g, "[sync.Mutex.Lock") && strings.Contains(g, function) {
+			return true
+		}
+	}
+	return false
 }
