@@ -886,6 +886,9 @@ func TestSecrets(t *testing.T) {
 			result := make(chan error, 1)
 			go func() { result <- s.Send(context.Background(), h) }()
 			m := w.hear(isOffer)
+			s.link.out.turn <- struct{}{} // and nothing is written now
+			s.link.timeout = 50 * time.Millisecond
+			<-s.link.out.turn
 			w.say(&message{Kind: isAccept, ID: m.ID}, noFD)
 			err := <-result // nobody reads it
 			if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -564,6 +564,7 @@ func TestStoppedWorker(t *testing.T) {
 	stopped := x.ready(t, 1)
 	held := dial(t, x.l.Addr())
 	talk(t, held)
+	x.expect(t, 1, "the delivery", is("HandedOver")) // the Server has stopped its timer
 	check(t, syscall.Kill(stopped.PID, syscall.SIGSTOP))
 	_, err := syscall.Wait4(stopped.PID, nil, syscall.WUNTRACED, nil) // until all its threads have stopped
 	check(t, err)
