@@ -168,7 +168,9 @@ func TestServeWorkers(t *testing.T) {
 	if l := x.expect(t, 1, "the end of the first", is("WorkerEnded")); l.PID != one.Process.Pid || l.Err == "" {
 		t.Errorf("%+v", l)
 	}
-	first := x.expect(t, 1, "who got the first", is("HandedOver"))
+	first := x.expect(t, 1, "who got the first", func(l line) bool {
+		return l.What == "HandedOver" && l.Remote == clients[0].LocalAddr().String()
+	})
 	if first.PID != one.Process.Pid {
 		clients[0], clients[1] = clients[1], clients[0]
 	}
