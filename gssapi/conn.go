@@ -45,6 +45,14 @@ type ConnOptions struct {
 	// DefaultMaxFrame. A peer must read what the other one writes: PostgreSQL
 	// takes 16380.
 	MaxFrame int
+	// MaxWrite is the longest frame that is written, for peers that take less than
+	// they may send; 0 is MaxFrame.
+	MaxWrite int
+	// PlainEnd is for protocols that know no end of stream, such as PostgreSQL's and the
+	// security layers of SASL: none is sent, CloseWrite is ErrUnavailable, the end of
+	// the connection between two frames is io.EOF, and empty messages are nothing. Who can cut the
+	// connection can end the stream then: it is the protocol above that has to tell.
+	PlainEnd bool
 	// AllowExpired goes on when the context has expired. The libraries do; a Conn
 	// does not unless told to.
 	AllowExpired bool
@@ -70,7 +78,7 @@ type ConnOptions struct {
 //
 // CloseWrite, and Close, send an end of stream that the peer can verify. A
 // connection that ends without it was cut, by the peer's death or by an
-// attacker, and Read returns io.ErrUnexpectedEOF.
+// attacker, and Read returns io.ErrUnexpectedEOF. (Not so with PlainEnd.)
 //
 // # On the wire
 //
@@ -86,6 +94,8 @@ type Conn struct {
 	protection   Protection
 	maxToken     int
 	maxFrame     int
+	maxWrite     int
+	plainEnd     bool
 	allowExpired bool
 
 	handshake    chan struct{} // holds one item during the handshake; guards what follows
@@ -157,7 +167,8 @@ func NewConn(conn net.Conn, c *Context, o *ConnOptions) *Conn {
 		o = new(ConnOptions)
 	}
 	x := &Conn{
-		conn: conn, ctx: c, protection: o.Protection, maxToken: o.MaxToken, maxFrame: o.MaxFrame, allowExpired: o.AllowExpired,
+		conn: conn, ctx: c, protection: o.Protection, maxToken: o.MaxToken, maxFrame: o.MaxFrame, maxWrite: o.MaxWrite,
+		plainEnd: o.PlainEnd, allowExpired: o.AllowExpired,
 		handshake: make(chan struct{}, 1),
 	}
 	if x.maxToken == 0 {
@@ -165,6 +176,9 @@ func NewConn(conn net.Conn, c *Context, o *ConnOptions) *Conn {
 	}
 	if x.maxFrame == 0 {
 		x.maxFrame = DefaultMaxFrame
+	}
+	if x.maxWrite == 0 {
+		x.maxWrite = x.maxFrame
 	}
 	return x
 }
@@ -247,8 +261,8 @@ func (c *Conn) establish(ctx context.Context, op string) error {
 	switch {
 	case c.conn == nil || c.ctx == nil:
 		return refuse(op, ErrNoContext, "a connection and a context are needed: one of them is nil")
-	case c.maxToken < 0 || c.maxFrame < 0 || c.maxFrame > maxFrameSize || c.maxToken > maxFrameSize:
-		return refuse(op, ErrFailure, "MaxToken %d, MaxFrame %d: both must be between 0 and %d", c.maxToken, c.maxFrame, maxFrameSize)
+	case min(c.maxToken, c.maxFrame, c.maxWrite) < 0 || max(c.maxToken, c.maxFrame, c.maxWrite) > maxFrameSize:
+		return refuse(op, ErrFailure, "MaxToken %d, MaxFrame %d, MaxWrite %d: all must be between 0 and %d", c.maxToken, c.maxFrame, c.maxWrite, maxFrameSize)
 	case c.protection > Integrity:
 		return refuse(op, ErrBadQOP, "%d is no protection: use Private or Integrity", c.protection)
 	case c.ctx.order != 0:
@@ -299,15 +313,15 @@ func (c *Conn) admit(op string) error {
 	if c.protection == Private && info.Flags&FlagConf == 0 {
 		return refuse(op, ErrUnavailable, "confidentiality was not negotiated (flags: %v): who can do without sets Protection in ConnOptions to Integrity", info.Flags)
 	}
-	payload, err := c.ctx.MaxMessage(c.maxFrame, c.protection)
+	payload, err := c.ctx.MaxMessage(c.maxWrite, c.protection)
 	if errors.Is(err, ErrUnavailable) {
-		payload, err = c.maxFrame-2*overhead, nil // GNU gss has no gss_wrap_size_limit
+		payload, err = c.maxWrite-2*overhead, nil // GNU gss has no gss_wrap_size_limit
 	}
 	if err != nil {
 		return err
 	}
 	if payload <= 0 {
-		return refuse(op, ErrFailure, "a MaxFrame of %d has no room for a message", c.maxFrame)
+		return refuse(op, ErrFailure, "a frame of %d bytes has no room for a message", c.maxWrite)
 	}
 	info.Expiry = info.Expiry.Round(0) // by the wall clock: tickets expire while a machine sleeps
 	c.info, c.payload = *info, payload
@@ -384,7 +398,8 @@ func (c *Conn) fill(n int) error {
 }
 
 // receive gets the next message: into p if that is sure to have room for it, else
-// c.in.msg. It returns the number of bytes in p. The caller holds c.in.
+// c.in.msg. It returns the number of bytes in p. With plainEnd the message may be
+// empty. The caller holds c.in.
 func (c *Conn) receive(p []byte) (int, error) {
 	const op = "Read"
 	if c.in.err != nil {
@@ -398,7 +413,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		switch {
 		case c.closed.Load():
 			err = net.ErrClosed
-		case err == io.EOF: // without the end of stream
+		case err == io.EOF && !c.plainEnd: // without the end of stream
 			err = io.ErrUnexpectedEOF
 		}
 		if !isTimeout(err) {
@@ -416,6 +431,9 @@ func (c *Conn) receive(p []byte) (int, error) {
 		err = c.ctx.refused(op, token, notEncrypted(op, "the peer sent a message that is not encrypted"))
 	}
 	if err == nil && len(msg) == 0 {
+		if c.plainEnd {
+			return 0, nil
+		}
 		err = io.EOF
 	}
 	switch {
@@ -452,7 +470,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.in.Lock()
 	defer c.in.Unlock()
-	if len(c.in.msg) == 0 {
+	for len(c.in.msg) == 0 {
 		n, err := c.receive(p)
 		if n > 0 || err != nil {
 			return n, err
@@ -481,6 +499,7 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 				}
 				return n, err
 			}
+			continue
 		}
 		k, err := w.Write(c.in.msg)
 		if k < 0 || k > len(c.in.msg) {
@@ -621,7 +640,7 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 
 // CloseWrite sends the end of stream: the peer's Read returns io.EOF. Reading
 // goes on. The handshake must be complete. More calls do nothing, but finish what
-// a deadline interrupted.
+// a deadline interrupted. With PlainEnd it is ErrUnavailable.
 func (c *Conn) CloseWrite() error {
 	const op = "CloseWrite"
 	switch {
@@ -629,6 +648,8 @@ func (c *Conn) CloseWrite() error {
 		return net.ErrClosed
 	case !c.done.Load():
 		return c.unfinished(op)
+	case c.plainEnd:
+		return refuse(op, ErrUnavailable, "this protocol has no end of stream in one direction (PlainEnd): Close ends both")
 	}
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -668,7 +689,7 @@ func (c *Conn) Close() error {
 	}
 	c.deadlines.Unlock()
 	if c.done.Load() && c.out.TryLock() {
-		if c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended && !c.in.bad.Load() {
+		if !c.plainEnd && c.out.err == nil && len(c.out.rest) == 0 && !c.out.ended && !c.in.bad.Load() {
 			c.SetWriteDeadline(time.Now().Add(closeTimeout))
 			stuck := time.AfterFunc(2*closeTimeout, func() { c.conn.Close() }) // if it has no deadlines
 			c.send("Close", nil)                                               // who does not get it takes the stream for cut, which is what it is then

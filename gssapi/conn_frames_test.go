@@ -371,6 +371,8 @@ func TestConnOptions(t *testing.T) {
 			"no target":            {Client(newTape(nil), nil, nil), ErrBadName},
 			"MaxToken -1":          {fresh(&ConnOptions{MaxToken: -1}), ErrFailure},
 			"MaxFrame -1":          {fresh(&ConnOptions{MaxFrame: -1}), ErrFailure},
+			"MaxWrite -1":          {fresh(&ConnOptions{MaxWrite: -1}), ErrFailure},
+			"MaxWrite of 2 GiB":    {fresh(&ConnOptions{MaxWrite: maxFrameSize + 1}), ErrFailure},
 			"MaxToken of 2 GiB":    {fresh(&ConnOptions{MaxToken: maxFrameSize + 1}), ErrFailure},
 			"MaxFrame of 2 GiB":    {fresh(&ConnOptions{MaxFrame: maxFrameSize + 1}), ErrFailure},
 			"a protection of none": {fresh(&ConnOptions{Protection: 2}), ErrBadQOP},
@@ -513,6 +515,72 @@ func testConnMaxFrame(t *testing.T, mech OID, aes bool) {
 		}
 		t.Logf("%v: the least MaxFrame is %d", p, least)
 	}
+}
+
+// With PlainEnd a connection may end between frames and nowhere else, and empty
+// messages are none. With MaxWrite it writes shorter frames than it reads.
+func TestConnPlainEnd(t *testing.T) {
+	eachMech(t, func(t *testing.T, mech OID) {
+		stream := func(peer *Context, text ...string) (b []byte) {
+			for _, s := range text {
+				token, err := peer.AppendWrap(nil, []byte(s), Private)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b = append(b, connFrame(token)...)
+			}
+			return b
+		}
+		long := strings.Repeat("x", 4000)
+		var in, sent bytes.Buffer
+		x := &connTape{nil, &in, &sent}
+		c, peer := establishedConn(t, x, mech, &ConnOptions{PlainEnd: true, MaxWrite: 1000})
+		in.Write(stream(peer, "", "one", "", "", long, ""))
+		got, err := io.ReadAll(struct{ io.Reader }{c})
+		if string(got) != "one"+long || err != nil {
+			t.Errorf("Read: %.20q (%d), %v", got, len(got), err)
+		}
+		if _, err := c.Write([]byte(long)); err != nil {
+			t.Error(err)
+		}
+		wantErr(t, "CloseWrite", c.CloseWrite(), ErrUnavailable)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		var all string
+		frames := connFrames(t, sent.Bytes())
+		for _, f := range frames {
+			if len(f) > 4+1000 {
+				t.Errorf("a frame of %d bytes", len(f)-4)
+			}
+			msg, err := peer.Unwrap(f[4:])
+			if err != nil || len(msg) == 0 {
+				t.Errorf("%q, %v", msg, err)
+			}
+			all += string(msg)
+		}
+		if all != long || len(frames) < 5 {
+			t.Errorf("%d bytes in %d frames", len(all), len(frames))
+		}
+
+		c, peer = establishedConn(t, x, mech, &ConnOptions{PlainEnd: true})
+		in.Write(stream(peer, "", "two", ""))
+		var out bytes.Buffer
+		if n, err := io.Copy(&out, c); n != 3 || out.String() != "two" || err != nil {
+			t.Errorf("WriteTo: %d, %q, %v", n, out.String(), err)
+		}
+
+		b := stream(peer, "cut")
+		for _, n := range []int{1, 4, len(b) - 1} {
+			c, peer = establishedConn(t, x, mech, &ConnOptions{PlainEnd: true})
+			in.Write(append(stream(peer, "whole"), stream(peer, "cut")[:n]...))
+			got, err := io.ReadAll(c)
+			if string(got) != "whole" || err != io.ErrUnexpectedEOF {
+				t.Errorf("cut at %d: %q, %v", n, got, err)
+			}
+			in.Reset()
+		}
+	})
 }
 
 // ---- expiry ----
