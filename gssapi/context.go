@@ -452,7 +452,7 @@ func (c *Context) initiate(op string, token []byte) (func(token []byte) (*gss.St
 func (c *Context) accept(op string, token []byte) (func(token []byte) (*gss.Step, error), error) {
 	if c.is() == fresh {
 		if c.bound {
-			if err := c.canRequireBindings(op); err != nil {
+			if err := c.requireBindings(op); err != nil {
 				return nil, err
 			}
 		}
@@ -470,10 +470,19 @@ func (c *Context) accept(op string, token []byte) (func(token []byte) (*gss.Step
 	}, nil
 }
 
-func (c *Context) canRequireBindings(op string) error {
+// requireBindings checks that bindings can be required.
+func (c *Context) requireBindings(op string) error {
 	if c.bindings == nil {
 		return refuse(op, ErrBadBindings, "bindings are required, and none were given: set Bindings")
 	}
+	return CanRequireBindings()
+}
+
+// CanRequireBindings is nil if the library tells an acceptor whether the initiator
+// sent bindings, so that AcceptorOptions.RequireBindings works; else it is
+// ErrUnavailable, or what is wrong with the library. MIT 1.19 and later, Heimdal after
+// 7.8. (It is nil for older MIT too, where every initiator is refused then.)
+func CanRequireBindings() error {
 	l, err := gss.Library()
 	if err != nil {
 		return err
@@ -482,7 +491,7 @@ func (c *Context) canRequireBindings(op string) error {
 	if l.Kind == gss.KindMIT || l.Kind == gss.KindHeimdal && gss.Supports("gss_acquire_cred_from") {
 		return nil
 	}
-	return refuse(op, ErrUnavailable, "%v does not tell whether the initiator sent bindings, so they cannot be required", l)
+	return refuse("CanRequireBindings", ErrUnavailable, "%v does not tell whether the initiator sent bindings, so they cannot be required", l)
 }
 
 // admit checks what was granted.
