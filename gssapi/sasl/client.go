@@ -127,6 +127,22 @@ func checkAuthzID(s string) error {
 	return nil
 }
 
+// SetAuthzID sets who to act as, in the place of ClientOptions.AuthzID, for callers
+// that learn it after Start. It has an effect before the response in which it is
+// sent, the last one, and for GSSAPI alone.
+func (c *Client) SetAuthzID(id string) error {
+	if err := checkAuthzID(id); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settings.gs2() || c.state == done {
+		return failed(gssapi.ErrFailure, "the authorization identity was sent already")
+	}
+	c.o.AuthzID = id
+	return nil
+}
+
 // Next takes the server's challenge and returns the response, which may be empty but
 // is never nil without an error. Errors are those of gssapi.Context.Step and Unwrap,
 // and ErrUnauthorized if the server offers none of the Layers. After an error the
