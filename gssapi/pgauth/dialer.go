@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed2651813c/gss/gssapi"
@@ -20,7 +21,8 @@ const (
 	Require Mode = iota
 	// Prefer encrypts if there is a credential and the server does; else, and if that
 	// fails, the connection is in the clear, with what TLS the driver adds. Who can change
-	// what goes over the network decides then.
+	// what goes over the network decides then. A server that encrypts, and whose
+	// pg_hba.conf has no line for that, is not tried again, as libpq does.
 	Prefer
 	// Disable does not encrypt.
 	Disable
@@ -32,7 +34,8 @@ const (
 // changed then.
 //
 // In an encrypted connection there is no TLS: give the driver sslmode=disable, or
-// prefer with Prefer. A request to cancel a query goes through the Dialer too.
+// prefer with Prefer. A request to cancel a query goes through the Dialer too: it
+// remembers the name of the server that it found at an address, as pgx asks by that.
 type Dialer struct {
 	Options
 	// Mode: Require, if it is not set.
@@ -46,6 +49,8 @@ type Dialer struct {
 	SPN string
 	// Connect makes the connection that is encrypted; nil is net.Dialer.DialContext.
 	Connect func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	names sync.Map // of hosts, by the address and port at which they were found
 }
 
 // KeepHost is a LookupFunc for pgx that leaves the names of hosts to the Dialer, so that each of
@@ -62,7 +67,7 @@ const gssencRequest = "\x00\x00\x00\x08\x04\xd2\x16\x30"
 const maxPacket = 16<<10 - 4
 
 // errNoEncryption is the server's "no".
-var errNoEncryption = errors.New("the server does not encrypt by GSS-API: it was built without, or pg_hba.conf has no hostgssenc for this client")
+var errNoEncryption = errors.New("the server does not encrypt by GSS-API: it was built without, or it is a proxy that does not know how, or somebody on the way has changed its answer")
 
 // DialContext connects to addr and, by the Mode, encrypts. Errors are those of the
 // dialer, of gssapi.Conn.HandshakeContext (no ticket, a service that the KDC does
@@ -83,7 +88,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 		conn.Close()
 		return nil, errors.New("pgauth: PostgreSQL does not encrypt unix sockets: set Mode to Disable for them")
 	}
-	target, err := d.target(addr)
+	target, err := d.target(addr, conn.RemoteAddr())
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -109,8 +114,8 @@ func (d *Dialer) connect(ctx context.Context, network, addr string) (net.Conn, e
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
-// target is the server's name.
-func (d *Dialer) target(addr string) (*gssapi.Name, error) {
+// target is the name of the server that was dialed as addr, and found at remote.
+func (d *Dialer) target(addr string, remote net.Addr) (*gssapi.Name, error) {
 	if d.SPN != "" {
 		return principal(d.SPN)
 	}
@@ -120,7 +125,11 @@ func (d *Dialer) target(addr string) (*gssapi.Name, error) {
 		if host, _, err = net.SplitHostPort(addr); err != nil {
 			return nil, fmt.Errorf("pgauth: %w", err)
 		}
-		if net.ParseIP(host) != nil {
+		if net.ParseIP(host) == nil {
+			d.names.Store(remote.String(), host)
+		} else if name, ok := d.names.Load(addr); ok {
+			host = name.(string)
+		} else {
 			return nil, fmt.Errorf("pgauth: the server's name is needed, and %s is an address: set Dialer.Host, or LookupFunc of pgx to KeepHost", host)
 		}
 	}
