@@ -188,6 +188,20 @@ unpack_all() {
 		slapd ldap-utils krb5-kdc-ldap
 	unpack sshd usr/sbin/sshd -- openssh-server
 	unpack ntlmssp 'usr/lib/*/gssntlmssp/gssntlmssp.so' -- gss-ntlmssp
+	unpack_postgresql
+}
+
+# unpack_postgresql: the release's version of the server, and psql
+unpack_postgresql() {
+	local file server
+	for file in "$unpacked"/postgresql/usr/lib/postgresql/*/bin/postgres; do
+		[ ! -e "$file" ] || return 0
+	done
+	available postgresql || update
+	server=$(apt-cache depends --important postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p')
+	[ -n "$server" ] || die "apt has no postgresql"
+	unpack postgresql 'usr/lib/postgresql/*/bin/postgres' 'usr/lib/postgresql/*/bin/psql' -- \
+		"$server" "${server/-/-client-}"
 }
 
 # install_browser: Debian has it as a package, Ubuntu as a snap, which apt does not install. The tests look for other
