@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seed2651813c/gss/examples/realm"
+	"github.com/seed2651813c/gss/gssapi/gsstest"
+)
+
+// postgres is a PostgreSQL server of its own, on loopback, for the users alice and
+// bob of a realm. It has the keys of the service postgres on server.test and
+// other.test, and three databases: encrypted and clear, which take connections with
+// GSS-API encryption only, and without only; and postgres, which takes both.
+type postgres struct {
+	addr string
+	dir  string
+	bin  string // where its programs are
+	cmd  *exec.Cmd
+	end  io.Closer // ends it, also if this process dies
+	log  *serverLog
+}
+
+// unpackedPostgres is where ci/install.sh puts a server that does not start with the
+// machine.
+const unpackedPostgres = "/usr/local/lib/gsstest/postgresql"
+
+// pgHBA says who comes in. The map of users is that alice@TEST.GSS is alice.
+const pgHBA = `
+hostgssenc   encrypted all 127.0.0.1/32 gss include_realm=0 krb_realm=TEST.GSS
+hostnogssenc clear     all 127.0.0.1/32 gss include_realm=0 krb_realm=TEST.GSS
+host         postgres  all 127.0.0.1/32 gss include_realm=0 krb_realm=TEST.GSS
+`
+
+// startPostgres returns when the server takes connections.
+func startPostgres(r *gsstest.Realm) (p *postgres, err error) {
+	p = new(postgres)
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("PostgreSQL: %w", err), p.close())
+		}
+	}()
+	if p.bin, err = findPostgres(); err != nil {
+		return p, err
+	}
+	// The realm's files are this user's, and PostgreSQL is never root.
+	if p.dir, err = os.MkdirTemp("", "postgres"); err != nil {
+		return p, err
+	}
+	err = r.AddPrincipal("bob", "postgres/"+realm.Host, "postgres/other.test")
+	keytab, e := r.Keytab("postgres/"+realm.Host, "postgres/other.test")
+	if err = errors.Join(err, e, copyFile(r.Krb5Conf(), p.path("krb5.conf")), copyFile(keytab, p.path("keytab")), p.giveAway()); err != nil {
+		return p, err
+	}
+	if err := p.run("", "initdb", "-D", p.path("data"), "-U", "postgres", "-A", "reject", "-E", "UTF8", "--no-locale", "--no-sync"); err != nil {
+		return p, err
+	}
+	if err := p.run("CREATE ROLE alice LOGIN\nCREATE ROLE bob LOGIN\nCREATE DATABASE encrypted\nCREATE DATABASE clear\nGRANT pg_read_all_stats TO alice\n",
+		"postgres", "--single", "-F", "-D", p.path("data"), "postgres"); err != nil {
+		return p, err
+	}
+	if err := os.WriteFile(p.path("data/pg_hba.conf"), []byte(pgHBA), 0o600); err != nil {
+		return p, err
+	}
+	// PostgreSQL does not tell a port that it chose.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return p, err
+	}
+	p.addr = l.Addr().String()
+	l.Close()
+	return p, p.start()
+}
+
+// findPostgres returns the directory of the server's programs.
+func findPostgres() (string, error) {
+	for _, root := range []string{unpackedPostgres, "/"} {
+		if found, _ := filepath.Glob(filepath.Join(root, "usr/lib/postgresql/*/bin/postgres")); len(found) > 0 {
+			return filepath.Dir(found[len(found)-1]), nil
+		}
+	}
+	return "", fmt.Errorf("the server is not there: run ci/install.sh (Debian and Ubuntu: it unpacks it below %s), or install postgresql", unpackedPostgres)
+}
+
+func (p *postgres) path(name string) string { return filepath.Join(p.dir, name) }
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// other is who the server runs as if this process is root; nil is the same user.
+func other() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+}
+
+// giveAway makes the files the server's.
+func (p *postgres) giveAway() error {
+	c, err := other()
+	if c == nil || err != nil {
+		return err
+	}
+	for _, f := range []string{"", "krb5.conf", "keytab"} {
+		err = errors.Join(err, os.Chown(p.path(f), int(c.Uid), int(c.Gid)))
+	}
+	return err
+}
+
+// command is one of the server's programs, run as the server's user.
+func (p *postgres) command(name string, args ...string) (*exec.Cmd, error) {
+	c, err := other()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c}
+	cmd.Dir = p.dir
+	libs, _ := filepath.Glob(filepath.Join(p.bin, "../../../*-*-*"))
+	cmd.Env = []string{
+		"PATH=" + p.bin + ":/usr/bin:/bin", "HOME=" + p.dir, "TZ=UTC", "LC_ALL=C", "LD_LIBRARY_PATH=" + strings.Join(libs, ":"),
+		"KRB5_CONFIG=" + p.path("krb5.conf"), "KRB5RCACHEDIR=" + p.dir,
+	}
+	return cmd, nil
+}
+
+// run runs a program to its end.
+func (p *postgres) run(stdin, name string, args ...string) error {
+	cmd, err := p.command(filepath.Join(p.bin, name), args...)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("ERROR")) {
+		return fmt.Errorf("%s: %v: %s", name, err, out)
+	}
+	return nil
+}
+
+// start starts the server. Its standard input ends when this process does, and the
+// shell's child ends it then.
+func (p *postgres) start() error {
+	host, port, _ := net.SplitHostPort(p.addr)
+	cmd, err := p.command("/bin/sh", "-c", `exec 3<&0
+		(cat <&3; kill -INT $$) >/dev/null 2>&1 &
+		exec "$@" 3<&- </dev/null`, "sh",
+		filepath.Join(p.bin, "postgres"), "-D", p.path("data"), "-h", host, "-p", port, "-F",
+		"-c", "unix_socket_directories=", "-c", "krb_server_keyfile=FILE:"+p.path("keytab"), "-c", "log_connections=on")
+	if err != nil {
+		return err
+	}
+	if p.end, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	p.log = &serverLog{ready: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd = cmd
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-p.log.ready:
+		p.end = endAndWait{p.end, ended}
+		return nil
+	case err := <-ended:
+		p.cmd = nil
+		return fmt.Errorf("it ended with %v: %s", err, p.log)
+	case <-limit.C:
+		p.end = endAndWait{p.end, ended}
+		return fmt.Errorf("it is not ready after a minute: %s", p.log)
+	}
+}
+
+// endAndWait ends a server and waits for its end.
+type endAndWait struct {
+	io.Closer
+	ended <-chan error
+}
+
+func (e endAndWait) Close() error {
+	e.Closer.Close()
+	return <-e.ended
+}
+
+// close ends the server and removes its files.
+func (p *postgres) close() error {
+	var err error
+	if p.cmd != nil {
+		err = p.end.Close()
+	}
+	if p.dir != "" {
+		err = errors.Join(err, os.RemoveAll(p.dir))
+	}
+	return err
+}
+
+// serverLog keeps what the server writes.
+type serverLog struct {
+	ready chan struct{} // closed when it takes connections
+
+	mu      sync.Mutex
+	text    strings.Builder
+	isReady bool
+}
+
+func (l *serverLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const ready = "database system is ready to accept connections"
+	l.text.Write(b)
+	if !l.isReady && strings.Contains(l.text.String(), ready) {
+		l.isReady = true
+		close(l.ready)
+	}
+	return len(b), nil
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
