@@ -148,7 +148,7 @@ func (d *Dialer) encrypt(ctx context.Context, conn net.Conn, target *gssapi.Name
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the server does not answer a request for encryption: %w", err)
 	}
 	switch answer[0] {
 	case 'G':
@@ -160,7 +160,12 @@ func (d *Dialer) encrypt(ctx context.Context, conn net.Conn, target *gssapi.Name
 		return nil, fmt.Errorf("the server answers %q to a request for encryption: is it PostgreSQL?", answer)
 	}
 	x := gssapi.NewConn(conn, gssapi.NewInitiator(target, d.initiator()), &gssapi.ConnOptions{MaxFrame: maxPacket, PlainEnd: true})
-	if err := x.HandshakeContext(ctx); err != nil {
+	err = x.HandshakeContext(ctx)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		// That is how PostgreSQL tells: the reason is for those who may read its log.
+		err = fmt.Errorf("the server has refused %v, and its log says why: often it has no key for that name (krb_server_keyfile): %w", target, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return x, nil
