@@ -189,6 +189,9 @@ unpack_all() {
 	unpack sshd usr/sbin/sshd -- openssh-server
 	unpack ntlmssp 'usr/lib/*/gssntlmssp/gssntlmssp.so' -- gss-ntlmssp
 	unpack_postgresql
+	# Cyrus SASL's sample programs, and its mechanisms of GSS-API, which slapd uses too.
+	unpack sasl usr/bin/sasl-sample-client usr/sbin/sasl-sample-server 'usr/lib/*/sasl2/libgssapiv2.so' -- \
+		sasl2-bin libsasl2-modules-gssapi-mit
 }
 
 # unpack_postgresql: the release's version of the server, and psql
