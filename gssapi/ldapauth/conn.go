@@ -31,6 +31,7 @@ type state int
 
 const (
 	before  state = iota // the bind is not done: in the clear
+	plain                // it is done, and there is to be no layer
 	armed                // the last request comes next
 	waiting              // it was sent: its response comes next
 	after                // the bind is done
@@ -47,23 +48,32 @@ func (c *conn) arm(client *sasl.Client, response []byte) error {
 		return errors.New("a connection of Client.Conn is for one bind: dial anew")
 	}
 	if client.Layer() == sasl.LayerNone {
+		c.state = plain
 		return nil
 	}
 	c.state, c.client, c.response = armed, client, bytes.Clone(response)
 	return nil
 }
 
-// keeps reports whether the connection needs the client's context.
-func (c *conn) keeps() bool {
+// finish ends the bind: without what it should have ended with, the connection is
+// dead. It reports whether the connection needs the client's context.
+func (c *conn) finish() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state == armed || c.state == waiting || c.state == after
+	switch c.state {
+	case before, armed, waiting:
+		// go-ldap takes a success without an offer of layers for one too.
+		c.kill(errors.New("ldapauth: the bind ended without a security layer: dial anew"))
+	}
+	return c.state == after
 }
 
 // kill makes err that of everything that follows. The caller holds c.mu.
 func (c *conn) kill(err error) error {
 	c.state, c.err = dead, err
-	c.client.Close()
+	if c.client != nil {
+		c.client.Close()
+	}
 	c.Conn.Close()
 	return err
 }

@@ -61,6 +61,7 @@ type Client struct {
 	mu   sync.Mutex
 	s    *sasl.Client // nil: before the bind
 	conn *conn        // nil: Conn was not called
+	over bool         // DeleteSecContext was called
 }
 
 // NewClient makes a Client. It makes no call.
@@ -88,6 +89,9 @@ func (c *Client) Conn(raw net.Conn) net.Conn {
 func (c *Client) InitSecContext(target string, token []byte) (out []byte, more bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return nil, false, fmt.Errorf("ldapauth: a Client is for one bind: make another one, and a Conn of it if it is to have a layer: %w", gssapi.ErrNoContext)
+	}
 	if c.s == nil {
 		if err := c.begin(target); err != nil {
 			return nil, false, err
@@ -166,11 +170,16 @@ func (c *Client) NegotiateSaslAuth(token []byte, authzid string) ([]byte, error)
 }
 
 // DeleteSecContext ends the bind: go-ldap calls it when that is done. A context that
-// protects the connection is kept by that.
+// protects the connection is kept by that; a connection of Conn that is not protected
+// then, and should be, is closed.
 func (c *Client) DeleteSecContext() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.s == nil || c.conn != nil && c.conn.keeps() {
+	if c.over {
+		return nil
+	}
+	c.over = true
+	if c.conn != nil && c.conn.finish() || c.s == nil {
 		return nil
 	}
 	return c.s.Close()
