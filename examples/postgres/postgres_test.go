@@ -522,7 +522,7 @@ func (e *endless) Write(p []byte) (int, error) { return e.Read(p) }
 // A read or write that is broken off ends the connection, and the server sees no
 // message that was damaged.
 func TestBrokenOff(t *testing.T) {
-	before := server.log.String()
+	before := server.daemon.Log()
 	for what, transfer := range map[string]func(context.Context, *pgconn.PgConn, *endless) (pgconn.CommandTag, error){
 		"write": func(ctx context.Context, c *pgconn.PgConn, e *endless) (pgconn.CommandTag, error) {
 			return c.CopyFrom(ctx, e, "COPY t FROM STDIN")
@@ -549,7 +549,7 @@ func TestBrokenOff(t *testing.T) {
 	for others := 1; others > 0; {
 		check(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_gssapi g JOIN pg_stat_activity USING (pid) WHERE g.encrypted AND pid <> pg_backend_pid()`).Scan(&others))
 	}
-	if log := strings.TrimPrefix(server.log.String(), before); strings.Contains(log, "unwrap") || strings.Contains(log, "not received") {
+	if log := strings.TrimPrefix(server.daemon.Log(), before); strings.Contains(log, "unwrap") || strings.Contains(log, "not received") {
 		t.Errorf("the server's log:\n%s", log)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,10 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
+	"github.com/seed2651813c/gss/examples/daemon"
 	"github.com/seed2651813c/gss/examples/realm"
 	"github.com/seed2651813c/gss/gssapi/gsstest"
 )
@@ -25,12 +23,10 @@ import (
 // other.test, and three databases: encrypted and clear, which take connections with
 // GSS-API encryption only, and without only; and postgres, which takes both.
 type postgres struct {
-	addr string
-	dir  string
-	bin  string // where its programs are
-	cmd  *exec.Cmd
-	end  io.Closer // ends it, also if this process dies
-	log  *serverLog
+	addr   string
+	dir    string
+	bin    string // where its programs are
+	daemon *daemon.Daemon
 }
 
 // unpackedPostgres is where ci/install.sh puts a server that does not start with the
@@ -74,13 +70,9 @@ func startPostgres(r *gsstest.Realm) (p *postgres, err error) {
 	if err := os.WriteFile(p.path("data/pg_hba.conf"), []byte(pgHBA), 0o600); err != nil {
 		return p, err
 	}
-	// PostgreSQL does not tell a port that it chose.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if p.addr, err = daemon.FreeAddr(); err != nil {
 		return p, err
 	}
-	p.addr = l.Addr().String()
-	l.Close()
 	return p, p.start()
 }
 
@@ -164,90 +156,26 @@ func (p *postgres) run(stdin, name string, args ...string) error {
 	return nil
 }
 
-// start starts the server. Its standard input ends when this process does, and the
-// shell's child ends it then.
+// start starts the server.
 func (p *postgres) start() error {
 	host, port, _ := net.SplitHostPort(p.addr)
-	cmd, err := p.command("/bin/sh", "-c", `exec 3<&0
-		(cat <&3; kill -INT $$) >/dev/null 2>&1 &
-		exec "$@" 3<&- </dev/null`, "sh",
-		filepath.Join(p.bin, "postgres"), "-D", p.path("data"), "-h", host, "-p", port, "-F",
+	cmd, err := p.command(filepath.Join(p.bin, "postgres"), "-D", p.path("data"), "-h", host, "-p", port, "-F",
 		"-c", "unix_socket_directories=", "-c", "krb_server_keyfile=FILE:"+p.path("keytab"), "-c", "log_connections=on")
 	if err != nil {
 		return err
 	}
-	if p.end, err = cmd.StdinPipe(); err != nil {
-		return err
-	}
-	p.log = &serverLog{ready: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	p.cmd = cmd
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-p.log.ready:
-		p.end = endAndWait{p.end, ended}
-		return nil
-	case err := <-ended:
-		p.cmd = nil
-		return fmt.Errorf("it ended with %v: %s", err, p.log)
-	case <-limit.C:
-		p.end = endAndWait{p.end, ended}
-		return fmt.Errorf("it is not ready after a minute: %s", p.log)
-	}
-}
-
-// endAndWait ends a server and waits for its end.
-type endAndWait struct {
-	io.Closer
-	ended <-chan error
-}
-
-func (e endAndWait) Close() error {
-	e.Closer.Close()
-	return <-e.ended
+	p.daemon, err = daemon.Start(cmd, "database system is ready to accept connections")
+	return err
 }
 
 // close ends the server and removes its files.
 func (p *postgres) close() error {
 	var err error
-	if p.cmd != nil {
-		err = p.end.Close()
+	if p.daemon != nil {
+		err = p.daemon.Close()
 	}
 	if p.dir != "" {
 		err = errors.Join(err, os.RemoveAll(p.dir))
 	}
 	return err
-}
-
-// serverLog keeps what the server writes.
-type serverLog struct {
-	ready chan struct{} // closed when it takes connections
-
-	mu      sync.Mutex
-	text    strings.Builder
-	isReady bool
-}
-
-func (l *serverLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	const ready = "database system is ready to accept connections"
-	l.text.Write(b)
-	if !l.isReady && strings.Contains(l.text.String(), ready) {
-		l.isReady = true
-		close(l.ready)
-	}
-	return len(b), nil
-}
-
-func (l *serverLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
