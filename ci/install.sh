@@ -189,9 +189,10 @@ unpack_all() {
 	unpack sshd usr/sbin/sshd -- openssh-server
 	unpack ntlmssp 'usr/lib/*/gssntlmssp/gssntlmssp.so' -- gss-ntlmssp
 	unpack_postgresql
-	# Cyrus SASL's sample programs, and its mechanisms of GSS-API, which slapd uses too.
-	unpack sasl usr/bin/sasl-sample-client usr/sbin/sasl-sample-server 'usr/lib/*/sasl2/libgssapiv2.so' -- \
-		sasl2-bin libsasl2-modules-gssapi-mit
+	# Cyrus SASL's sample programs, and its mechanisms of GSS-API, which slapd uses too. GS2-KRB5 looks for its users in a
+	# database, which need not be there.
+	unpack sasl usr/bin/sasl-sample-client usr/sbin/sasl-sample-server 'usr/lib/*/sasl2/libgssapiv2.so' \
+		'usr/lib/*/sasl2/libsasldb.so' -- sasl2-bin libsasl2-modules-gssapi-mit libsasl2-modules-db
 }
 
 # unpack_postgresql: the release's version of the server, and psql
