@@ -93,8 +93,11 @@ func (c *Client) first(ctx context.Context) ([]byte, error) {
 		Credential: c.o.Credential, Mech: c.settings.mech(), Bindings: c.o.Bindings, Trace: c.o.Trace,
 		Without: gssapi.DefaultFlags &^ c.settings.layers.flags(),
 	}
-	if c.settings.mechanism == GSSAPI {
+	switch {
+	case c.settings.mechanism == GSSAPI:
 		o.Without &^= gssapi.FlagInteg // what is offered is signed
+	case c.settings.gs2():
+		o.Without &^= gssapi.FlagSequence // Cyrus SASL refuses who does not ask for it (2.1.28)
 	}
 	if c.o.Delegate {
 		o.Flags = gssapi.FlagDeleg
