@@ -235,6 +235,8 @@ func mayImport(from, to string) bool {
 		return to == "." || within(to, "internal")
 	case from == "gssapi/ldapauth" && to == "gssapi/sasl":
 		return true // the one adapter that uses another
+	case within(from, "gssapi/sasl") && to == "gssapi/sasl":
+		return true // what is below an adapter uses it
 	}
 	return to == "." || to == "gssapi" || within(to, "internal") || within(to, from)
 }
