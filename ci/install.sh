@@ -168,7 +168,7 @@ unpack() {
 		(cd "$tmp" && apt-get download -qq $packages) || die "apt-get could not download: $packages"
 	fi
 	extract "$tmp"/*.deb
-	for lib in "$partial"/usr/lib/*-*-*; do break; done
+	lib=$(find "$partial" -name '*.so*' -printf '%h:' | tr : '\n' | sort -u | paste -sd :)
 	for file in "${files[@]}"; do
 		# shellcheck disable=SC2086
 		[ -e $partial/$file ] || die "$1 has no $file any more"
@@ -193,6 +193,8 @@ unpack_all() {
 	# database, which need not be there.
 	unpack sasl usr/bin/sasl-sample-client usr/sbin/sasl-sample-server 'usr/lib/*/sasl2/libgssapiv2.so' \
 		'usr/lib/*/sasl2/libsasldb.so' -- sasl2-bin libsasl2-modules-gssapi-mit libsasl2-modules-db
+	unpack dovecot usr/sbin/dovecot usr/lib/dovecot/imap usr/lib/dovecot/modules/auth/libmech_gssapi.so -- \
+		dovecot-core dovecot-imapd dovecot-gssapi
 }
 
 # unpack_postgresql: the release's version of the server, and psql
