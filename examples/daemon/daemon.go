@@ -2,12 +2,17 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"os/user"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -83,6 +88,39 @@ func (l *serverLog) Write(b []byte) (int, error) {
 		close(l.isReady)
 	}
 	return len(b), nil
+}
+
+// Unprivileged is who a server runs as that is not to be root: nobody, if this process
+// is root; nil is the user of this process.
+func Unprivileged() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+}
+
+// As runs a command as c; nil is the user of this process.
+func As(c *syscall.Credential) *syscall.SysProcAttr { return &syscall.SysProcAttr{Credential: c} }
+
+// Give makes files those of the user whom Unprivileged names.
+func Give(files ...string) error {
+	c, err := Unprivileged()
+	if c == nil || err != nil {
+		return err
+	}
+	for _, f := range files {
+		err = errors.Join(err, os.Chown(f, int(c.Uid), int(c.Gid)))
+	}
+	return err
 }
 
 // FreeAddr is an address on loopback that nobody listens on now, for servers that do

@@ -7,11 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/seed2651813c/gss/examples/daemon"
 	"github.com/seed2651813c/gss/examples/realm"
@@ -57,7 +54,8 @@ func startPostgres(r *gsstest.Realm) (p *postgres, err error) {
 	}
 	err = r.AddPrincipal("bob", "postgres/"+realm.Host, "postgres/other.test")
 	keytab, e := r.Keytab("postgres/"+realm.Host, "postgres/other.test")
-	if err = errors.Join(err, e, copyFile(r.Krb5Conf(), p.path("krb5.conf")), copyFile(keytab, p.path("keytab")), p.giveAway()); err != nil {
+	if err = errors.Join(err, e, copyFile(r.Krb5Conf(), p.path("krb5.conf")), copyFile(keytab, p.path("keytab")),
+		daemon.Give(p.dir, p.path("krb5.conf"), p.path("keytab"))); err != nil {
 		return p, err
 	}
 	if err := p.run("", "initdb", "-D", p.path("data"), "-U", "postgres", "-A", "reject", "-E", "UTF8", "--no-locale", "--no-sync"); err != nil {
@@ -96,43 +94,14 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// other is who the server runs as if this process is root; nil is the same user.
-func other() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("nobody")
-	if err != nil {
-		return nil, err
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return nil, err
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
-}
-
-// giveAway makes the files the server's.
-func (p *postgres) giveAway() error {
-	c, err := other()
-	if c == nil || err != nil {
-		return err
-	}
-	for _, f := range []string{"", "krb5.conf", "keytab"} {
-		err = errors.Join(err, os.Chown(p.path(f), int(c.Uid), int(c.Gid)))
-	}
-	return err
-}
-
 // command is one of the server's programs, run as the server's user.
 func (p *postgres) command(name string, args ...string) (*exec.Cmd, error) {
-	c, err := other()
+	c, err := daemon.Unprivileged()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c}
+	cmd.SysProcAttr = daemon.As(c)
 	cmd.Dir = p.dir
 	libs, _ := filepath.Glob(filepath.Join(p.bin, "../../../*-*-*"))
 	cmd.Env = []string{
