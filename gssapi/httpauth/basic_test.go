@@ -106,7 +106,7 @@ func TestBasicHost(t *testing.T) {
 		t.Errorf("a password without TLS makes a session: %v", a.Cookies())
 	}
 	s.log.take()
-	for _, host := range []string{"other.test", "nowhere.test", "www.test@other.test"} { // another's key, nobody's, no host
+	for host, text := range map[string]string{"other.test": "other.test", "nowhere.test": "nowhere.test", "www.test@other.test": "give a service such as HTTP, and a host name"} {
 		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		r.SetBasicAuth("carol", carolPassword)
 		r.Host = host
@@ -114,7 +114,7 @@ func TestBasicHost(t *testing.T) {
 		if w.Code != 401 {
 			t.Errorf("%s: %d", host, w.Code)
 		}
-		logged(t, s.log, "WARN", host)
+		logged(t, s.log, "WARN", text)
 	}
 }
 
