@@ -66,6 +66,9 @@ func rules(field string, hosts []Host) ([]rule, error) {
 }
 
 func (r *rule) parse() error {
+	if strings.Contains(r.name, "/") {
+		return errors.New("write the host alone, without a scheme and a path")
+	}
 	if host, port, err := net.SplitHostPort(r.name); err == nil {
 		if r.name, r.port = host, port; port == "" {
 			return errors.New("there is no port behind the colon")
@@ -81,8 +84,8 @@ func (r *rule) parse() error {
 		r.name = ""
 	case strings.Trim(r.name, ".") == "":
 		return errors.New("there is no name: write a host, .domain or *")
-	case strings.ContainsAny(r.name, "*/:@[] \t?#"):
-		return errors.New("write a host as in URLs, without a scheme, all of a domain as .example.com, or * for all")
+	case strings.ContainsAny(r.name, "*:@[] \t?#"):
+		return errors.New("write a host as in URLs, all of a domain as .example.com, or * for all")
 	case !ascii(r.name):
 		return errors.New("write the name as it is in DNS (xn--...)")
 	}

@@ -36,7 +36,8 @@ type Identity struct {
 
 // Delegated returns the credential that the client gave with this request to act for
 // him; nil if he gave none, and with a session. It is closed when the request's
-// handler returns: see TakeDelegated.
+// handler returns: see TakeDelegated. It is for Kerberos alone: a Transport takes what
+// its ForSPNEGO makes of it.
 func (i *Identity) Delegated() *gssapi.Credential {
 	if i == nil {
 		return nil
