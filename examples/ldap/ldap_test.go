@@ -109,6 +109,9 @@ func search(t *testing.T, l *ldap.Conn) {
 	if len(r.Entries) != 1000 {
 		t.Errorf("%d entries", len(r.Entries))
 	}
+	// A request longer than what the server takes in one piece.
+	_, err = l.Search(&ldap.SearchRequest{BaseDN: "dc=test", Filter: "(cn=" + strings.Repeat("z", 100<<10) + ")"})
+	check(t, err)
 	for _, e := range r.Entries {
 		if e.GetAttributeValue("description") != strings.Repeat("x", 500) {
 			t.Errorf("%s: %v", e.DN, e.Attributes)
