@@ -83,6 +83,7 @@ func check(t *testing.T, err error) {
 type broker struct {
 	addr string
 	mech string
+	liar bool // says that everyone has authenticated, and proves nothing
 
 	mu    sync.Mutex
 	users []string // whom it has answered Metadata, or ApiVersions after authentication
@@ -161,6 +162,11 @@ func (b *broker) serve(c net.Conn) error {
 		case 36: // SaslAuthenticate
 			if server == nil {
 				return errors.New("SaslAuthenticate before SaslHandshake")
+			}
+			if b.liar {
+				user = "anybody"
+				out = append(out, 0, 0, 0xff, 0xff, 0, 0, 0, 0)
+				break
 			}
 			challenge, done, err := server.Next(body[4:])
 			if err != nil {
@@ -323,6 +329,22 @@ func TestRefused(t *testing.T) {
 					t.Errorf("%q", b.users)
 				}
 			})
+		}
+	}
+}
+
+// A broker that does not prove who it is is told nothing.
+func TestLiar(t *testing.T) {
+	for module, ask := range clients {
+		b := newBroker(t, "GSSAPI", nil)
+		b.liar = true
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := ask(ctx, t, b.addr, realm.Host); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", module, err)
+		}
+		cancel()
+		if len(b.users) != 0 {
+			t.Errorf("%s goes on", module)
 		}
 	}
 }
