@@ -107,14 +107,18 @@ var (
 // Encrypted connections, to a server that takes no others.
 func TestEncrypted(t *testing.T) {
 	for driver, ask := range drivers {
+		if c, err := ask(t.Context(), dsn("encrypted"), dialer(pgauth.Require, pgauth.Options{})); c != sealed || err != nil {
+			t.Errorf("%s: %+v, %v", driver, c, err)
+		}
+		// Under a name of which the server has no key.
 		for what, d := range map[string]*pgauth.Dialer{
-			"default": {},
 			"host":    {Host: "other.test"},
-			"service": {Service: "postgres"},
+			"service": {Host: "other.test", Service: "db"},
 			"spn":     {SPN: "postgres/other.test@TEST.GSS"},
+			"all":     {SPN: "postgres/other.test@TEST.GSS", Host: "nobody.test", Service: "nobody"},
 		} {
 			d.Connect = to(server.addr)
-			if c, err := ask(t.Context(), dsn("encrypted"), d); c != sealed || err != nil {
+			if c, err := ask(t.Context(), strings.Replace(dsn("encrypted"), realm.Host, "alias.test", 1), d); c != sealed || err != nil {
 				t.Errorf("%s, %s: %+v, %v", driver, what, c, err)
 			}
 		}
@@ -197,6 +201,12 @@ func TestModes(t *testing.T) {
 			if c != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%s: %s, mode %d: %+v, %v, want %q", driver, tt.what, tt.mode, c, err, tt.err)
 			}
+		}
+	}
+	for driver, ask := range drivers { // a handshake that fails
+		d := &pgauth.Dialer{Mode: pgauth.Prefer, Connect: to(server.addr), SPN: "postgres/nobody.test@TEST.GSS"}
+		if c, err := ask(t.Context(), dsn("postgres"), d); c != named || err != nil {
+			t.Errorf("%s: mode Prefer, to a service that is not known: %+v, %v", driver, c, err)
 		}
 	}
 	_, err := (&pgauth.Dialer{Connect: func(context.Context, string, string) (net.Conn, error) {

@@ -16,8 +16,8 @@ import (
 )
 
 // postgres is a PostgreSQL server of its own, on loopback, for the users alice and
-// bob of a realm. It has the keys of the service postgres on server.test and
-// other.test, and three databases: encrypted and clear, which take connections with
+// bob of a realm. It has the keys of the services postgres on server.test and
+// other.test, and db on other.test, and three databases: encrypted and clear, which take connections with
 // GSS-API encryption only, and without only; and postgres, which takes both.
 type postgres struct {
 	addr   string
@@ -52,8 +52,9 @@ func startPostgres(r *gsstest.Realm) (p *postgres, err error) {
 	if p.dir, err = os.MkdirTemp("", "postgres"); err != nil {
 		return p, err
 	}
-	err = r.AddPrincipal("bob", "postgres/"+realm.Host, "postgres/other.test")
-	keytab, e := r.Keytab("postgres/"+realm.Host, "postgres/other.test")
+	services := []string{"postgres/" + realm.Host, "postgres/other.test", "db/other.test"}
+	err = r.AddPrincipal(append(services, "bob")...)
+	keytab, e := r.Keytab(services...)
 	if err = errors.Join(err, e, copyFile(r.Krb5Conf(), p.path("krb5.conf")), copyFile(keytab, p.path("keytab")),
 		daemon.Give(p.dir, p.path("krb5.conf"), p.path("keytab"))); err != nil {
 		return p, err
