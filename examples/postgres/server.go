@@ -17,7 +17,7 @@ import (
 
 // postgres is a PostgreSQL server of its own, on loopback, for the users alice and
 // bob of a realm. It has the keys of the services postgres on server.test and
-// other.test, and db on other.test, and three databases: encrypted and clear, which take connections with
+// other.test, and db on third.test, and three databases: encrypted and clear, which take connections with
 // GSS-API encryption only, and without only; and postgres, which takes both.
 type postgres struct {
 	addr   string
@@ -52,7 +52,7 @@ func startPostgres(r *gsstest.Realm) (p *postgres, err error) {
 	if p.dir, err = os.MkdirTemp("", "postgres"); err != nil {
 		return p, err
 	}
-	services := []string{"postgres/" + realm.Host, "postgres/other.test", "db/other.test"}
+	services := []string{"postgres/" + realm.Host, "postgres/other.test", "db/third.test"}
 	err = r.AddPrincipal(append(services, "bob")...)
 	keytab, e := r.Keytab(services...)
 	if err = errors.Join(err, e, copyFile(r.Krb5Conf(), p.path("krb5.conf")), copyFile(keytab, p.path("keytab")),
