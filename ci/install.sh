@@ -4,8 +4,9 @@
 #   ci/install.sh demo    for `make demo`: a C compiler, MIT's KDC, the three GSS-API libraries
 #   ci/install.sh [test]  for `make test` as well: headers, tools (valgrind among them), Heimdal's KDC, an LDAP server for
 #                         the database of MIT's, an NTLM mechanism, what the tests of examples talk to (Python's
-#                         GSS-API, curl, Apache, OpenSSH, and Chromium, which is 125 MB to download and 415 MB on disk);
-#                         on Debian 12 and amd64 cross compilers, an emulator and the libraries of other processors
+#                         GSS-API, curl, Apache, sshd, PostgreSQL, Cyrus SASL, Dovecot, and Chromium, which is 125 MB to
+#                         download and 415 MB on disk); on Debian 12 and amd64 cross compilers, an emulator and the
+#                         libraries of other processors
 #
 # Nothing changes if nothing is missing. On other systems it installs nothing: it names the packages, and fails if
 # a program is missing. It ends with 1 and a sentence if something is not there in the end.

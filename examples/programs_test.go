@@ -123,6 +123,35 @@ func TestSSH(t *testing.T) {
 	}
 }
 
+func TestPostgres(t *testing.T) {
+	program := filepath.Join(build(t, "postgres"), "postgres")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program, "-try")
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out,
+				"^pgx: user alice, authenticated as alice@TEST.GSS: true, encrypted: true$",
+				"^lib/pq: user alice, authenticated as alice@TEST.GSS: true, encrypted: true$",
+			)
+		})
+	}
+}
+
+func TestLDAP(t *testing.T) {
+	program := filepath.Join(build(t, "ldap"), "ldap")
+	for _, library := range []string{"mit", "heimdal"} {
+		t.Run(library, func(t *testing.T) {
+			out, err := run(t, library, program, "-try")
+			if err != nil {
+				t.Fatal(err)
+			}
+			inOrder(t, out, "^the server says that this is dn:cn=alice,dc=test, and the layer is confidentiality$")
+		})
+	}
+}
+
 func TestHTTPClient(t *testing.T) {
 	program := filepath.Join(build(t, "httpclient"), "httpclient")
 	for _, library := range []string{"mit", "heimdal"} {
