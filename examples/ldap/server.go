@@ -105,12 +105,12 @@ func startSlapd(r *gsstest.Realm, more ...string) (s *slapd, err error) {
 
 func (s *slapd) path(name string) string { return filepath.Join(s.dir, name) }
 
-// entries are alice, whom bob may act as, and a thousand others of half a kilobyte each.
+// entries are alice, whom bob may act as, and three hundred others of half a kilobyte each.
 func entries() string {
 	var b strings.Builder
 	b.WriteString("dn: dc=test\nobjectClass: dcObject\nobjectClass: organization\no: test\ndc: test\n\n")
 	b.WriteString("dn: cn=alice,dc=test\nobjectClass: person\ncn: alice\nsn: a\nauthzFrom: dn:cn=bob,dc=test\n\n")
-	for i := range 1000 {
+	for i := range 300 {
 		fmt.Fprintf(&b, "dn: cn=n%d,dc=test\nobjectClass: person\ncn: n%[1]d\nsn: n\ndescription: %s\n\n", i, strings.Repeat("x", 500))
 	}
 	return b.String()
