@@ -120,11 +120,9 @@ linked() {
 		tests -name "linked, $kind" -require TestLinked -- -tags "$tags" "$@"
 }
 
-# Build tag gss_link: all of it on MIT, but what only takes long, and what binds the calls on the others.
+# Build tag gss_link: on MIT all but what only takes long, and what binds the calls on the others.
 step_linked() {
-	local packages
-	packages=$(library_packages)
-	linked mit gss_link -short $packages
+	linked mit gss_link -short $core_packages
 	linked heimdal gss_link,gss_heimdal .
 	linked gnu gss_link,gss_gnu .
 }
@@ -181,7 +179,7 @@ cross_emulated() (
 
 # This machine runs programs of 32 bits itself. They are linked with the places of their libraries.
 cross_386() (
-	local packages root=$foreign/i386
+	local packages kind root=$foreign/i386
 	if ! "$root/lib/ld-linux.so.2" --version >/dev/null 2>&1; then
 		warn "this kernel runs no programs of 32 bits: the tests on linux/386 DID NOT RUN"
 		return
@@ -190,10 +188,10 @@ cross_386() (
 	export CGO_LDFLAGS="-Wl,--dynamic-linker=$root/lib/ld-linux.so.2,--disable-new-dtags,-rpath,$root/usr/lib/i386-linux-gnu:$root/lib/i386-linux-gnu"
 	packages=$(library_packages)
 	go vet $packages
-	cross_tests mit . ./gssapi
-	cross_tests mit -run "$formats" ./gssapi/handoff
-	cross_tests heimdal .
-	cross_tests heimdal -run "$formats" ./gssapi ./gssapi/handoff
+	for kind in mit heimdal; do
+		cross_tests "$kind" .
+		cross_tests "$kind" -run "$formats" ./gssapi ./gssapi/handoff
+	done
 )
 
 # macos_sdk makes a stand-in for Apple's SDK, see ci/macos.txt. The C library has what the headers declare and what
@@ -245,16 +243,15 @@ step_race() {
 	local packages
 	packages=$(library_packages)
 	tests_on mit -name "race, mit" -- -race $packages
-	tests_on heimdal -name "race, heimdal" -- -race $core_packages
+	tests_on heimdal -name "race, heimdal" -- -race . ./gssapi
 }
 
 step_asan() {
-	local kind
-	for kind in mit heimdal gnu; do
-		# The slow way of unwinding finds the module that lsan.supp names.
-		ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS="suppressions=$PWD/ci/lsan.supp:print_suppressions=0" \
-			tests_on "$kind" -name "asan, $kind" -- -asan $core_packages
-	done
+	# The slow way of unwinding finds the module that lsan.supp names.
+	export ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS="suppressions=$PWD/ci/lsan.supp:print_suppressions=0"
+	tests_on mit -name "asan, mit" -- -asan $core_packages
+	tests_on heimdal -name "asan, heimdal" -- -asan . ./gssapi
+	tests_on gnu -name "asan, gnu" -- -asan . ./gssapi
 }
 
 step_fuzz() {
